@@ -1,0 +1,349 @@
+"""The only room that calls dask.array: it places kernels on chunks and knows no physics.
+
+Every array made here has a numpy meta, a name that starts with its kernel's name (what the dashboard
+shows) and ends with a token of everything that decides its values, and one task per block.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Iterator, Sequence
+from itertools import product
+from typing import Any
+
+import dask
+import dask.array as da
+import numpy as np
+from dask._task_spec import Alias, GraphNode, List, Task, TaskRef, convert_legacy_graph
+from dask.base import tokenize
+from dask.core import flatten
+from dask.highlevelgraph import HighLevelGraph, MaterializedLayer
+from numpy.typing import ArrayLike, DTypeLike, NDArray
+
+__all__ = [
+    "Array",
+    "blocks",
+    "emitter_map",
+    "finish",
+    "frame_map",
+    "from_array",
+    "is_lazy",
+    "second_pass",
+    "series_map",
+    "tile",
+    "whole_frames",
+    "window_map",
+]
+
+Array = da.Array
+Kernel = Callable[..., Any]
+Chunks = tuple[tuple[int, ...], ...]
+Tasks = dict[Any, GraphNode]
+
+
+def chunk_bytes() -> int:
+    """Bytes of input one task may hold: the dask.config key ``smlm_dask.chunk-bytes``."""
+    return int(dask.utils.parse_bytes(dask.config.get("smlm_dask.chunk-bytes", "128 MiB")))
+
+
+def is_lazy(value: object) -> bool:
+    """Whether ``value`` is a dask array."""
+    return isinstance(value, da.Array)
+
+
+def from_array(values: ArrayLike, chunks: Any = -1) -> Array:
+    """A dask array over values in memory; a dask array as it is."""
+    return values if isinstance(values, da.Array) else da.from_array(np.asarray(values), chunks)
+
+
+# ------------------------------------------------------------------ tasks, names, references
+
+
+def _array(name: str, tasks: Tasks, inputs: Sequence[Any], chunks: Chunks, dtype: DTypeLike) -> Array:
+    arrays = {a.name: a for a in inputs if isinstance(a, da.Array)}
+    graph = HighLevelGraph.from_collections(name, MaterializedLayer(tasks), list(arrays.values()))
+    return da.Array(graph, name, chunks, dtype=np.dtype(dtype))
+
+
+def _name(kernel: Kernel, *parts: object) -> str:
+    # The kernel's import path, not the function: the token of a jitted function differs per process.
+    identity = [a.name if isinstance(a, da.Array) else a for a in parts]
+    return f"{kernel.__name__}-{tokenize(kernel.__module__, kernel.__qualname__, identity)}"
+
+
+def _block(array: Array, *index: int) -> TaskRef:
+    return TaskRef((array.name, *index))
+
+
+def _whole(value: Any) -> Any:
+    """``value`` in one block if it is lazy."""
+    return value.rechunk(-1) if isinstance(value, da.Array) and value.npartitions > 1 else value
+
+
+def _argument(value: Any) -> Any:
+    """What a task receives: the only block of a lazy value, any other value as it is."""
+    return _block(value, *(0,) * value.ndim) if isinstance(value, da.Array) else value
+
+
+def _edges(sizes: Sequence[int]) -> NDArray[np.int64]:
+    return np.concatenate([[0], np.cumsum(sizes, dtype=np.int64)])
+
+
+def _spans(sizes: Sequence[int]) -> list[tuple[int, int]]:
+    edges = _edges(sizes).tolist()
+    return list(zip(edges[:-1], edges[1:], strict=True))
+
+
+def blocks(function: Kernel, chunks: Chunks, dtype: DTypeLike, *arguments: Any, name: str) -> Array:
+    """An array whose block is ``function(location, *arguments)``.
+
+    ``location`` is one ``(start, stop)`` pair for each axis, in samples from the array's origin.
+    """
+    full = f"{name}-{tokenize(function, chunks, np.dtype(dtype).str, *arguments)}"
+    tasks: Tasks = {
+        (full, *index): Task((full, *index), function, location, *arguments)
+        for index, location in _locations(chunks)
+    }
+    return _array(full, tasks, [], chunks, dtype)
+
+
+def _locations(chunks: Chunks) -> Iterator[tuple[tuple[int, ...], tuple[tuple[int, int], ...]]]:
+    spans = [_spans(sizes) for sizes in chunks]
+    for index in product(*(range(len(sizes)) for sizes in chunks)):
+        yield index, tuple(axis[i] for axis, i in zip(spans, index, strict=True))
+
+
+# ------------------------------------------------------------------ a movie's chunks
+
+
+def tile(data: Array, length: int) -> Array:
+    """``data`` cut along y so that ``length`` frames of one tile fit the byte budget."""
+    row = max(1, length * data.shape[2] * data.dtype.itemsize)
+    rows = max(1, chunk_bytes() // row)
+    data = data if data.numblocks[2] == 1 else data.rechunk({2: -1})
+    return data if max(data.chunks[1]) <= rows else data.rechunk({1: rows})
+
+
+def whole_frames(data: Array) -> Array:
+    """``data`` with each frame in one block, and no more frames in a block than fit the budget."""
+    frame = max(1, math.prod(data.shape[1:]) * data.dtype.itemsize)
+    limit = max(1, chunk_bytes() // frame)
+    if data.numblocks[1:] == (1, 1) and max(data.chunks[0]) <= limit:
+        return data
+    pieces = tuple(n for size in data.chunks[0] for n in _split(size, limit))
+    return data.rechunk({0: pieces, 1: -1, 2: -1})
+
+
+def _split(size: int, limit: int) -> list[int]:
+    count = max(1, -(-size // limit))
+    return [size // count + (i < size % count) for i in range(count)]
+
+
+def frame_map(kernel: Kernel, data: Array, *arguments: Any, dtype: DTypeLike) -> Array:
+    """``kernel(block, *arguments)`` on every block of whole frames; the movie's shape again."""
+    data = whole_frames(data)
+    meta = np.empty((0,) * data.ndim, dtype)
+    name = _name(kernel, data, *arguments)
+    return da.map_blocks(kernel, data, *arguments, dtype=dtype, meta=meta, name=name)
+
+
+def window_map(
+    kernel: Kernel,
+    data: Array,
+    starts: Sequence[int],
+    length: int,
+    *arguments: Any,
+    per_window: Array | None = None,
+    shape: tuple[int, ...] | None = None,
+    lead: tuple[int, ...] = (),
+    dtype: DTypeLike,
+) -> Array:
+    """``kernel(frames[start:start + length], *arguments)`` for every start: one result per window.
+
+    The windows stand on absolute frames, so the answer does not depend on the chunks. Each y, x tile
+    of ``data`` is its own task, unless ``shape`` gives the shape of a whole-frame result (then
+    ``data`` holds whole frames). ``per_window[j]`` (one block per window) goes to the task of window
+    ``j`` after its frames. A window inside one chunk is a view of it: nothing is copied.
+    """
+    starts = [int(s) for s in starts]
+    name = _name(kernel, data, starts, length, *arguments, per_window, shape, lead)
+    tasks: Tasks = {}
+    tiles = list(product(*map(range, data.numblocks[1:])))
+    for j, start in enumerate(starts):
+        extra = [] if per_window is None else [_block(per_window, j, *(0,) * (per_window.ndim - 1))]
+        for spot in tiles:
+            key = (name, j, *(0,) * len(lead), *(spot if shape is None else (0,) * len(shape)))
+            parts, first = _parts(data, start, start + length, spot)
+            tasks[key] = Task(key, _on_window, kernel, first, length, List(*parts), *extra, *arguments)
+    tail = data.chunks[1:] if shape is None else tuple((n,) for n in shape)
+    chunks = ((1,) * len(starts), *((n,) for n in lead), *tail)
+    return _array(name, tasks, [data, per_window], chunks, dtype)
+
+
+def _parts(data: Array, start: int, stop: int, spot: tuple[int, ...]) -> tuple[list[TaskRef], int]:
+    """References to the chunks that hold frames [start, stop), and where in the first they begin."""
+    edges = _edges(data.chunks[0])
+    first = int(np.searchsorted(edges, start, side="right")) - 1
+    last = int(np.searchsorted(edges, stop, side="left"))
+    return [_block(data, i, *spot) for i in range(first, last)], start - int(edges[first])
+
+
+def _on_window(
+    kernel: Kernel, first: int, length: int, parts: Sequence[NDArray[Any]], *arguments: Any
+) -> NDArray[Any]:
+    frames = parts[0] if len(parts) == 1 else np.concatenate(parts)
+    return np.asarray(kernel(frames[first : first + length], *arguments))[None]
+
+
+def finish(
+    kernel: Kernel, *arguments: Any, shape: tuple[int, ...] = (), dtype: DTypeLike = "f8"
+) -> Array:
+    """``kernel(*arguments)`` in one task; lazy arguments arrive whole."""
+    arguments = tuple(_whole(a) for a in arguments)
+    name = _name(kernel, *arguments, shape, np.dtype(dtype).str)
+    key = (name, *(0,) * len(shape))
+    task = Task(key, kernel, *(_argument(a) for a in arguments))
+    return _array(name, {key: task}, arguments, tuple((n,) for n in shape), dtype)
+
+
+# ------------------------------------------------------------------ a series and its frames
+
+
+def series_map(
+    kernel: Kernel, per_frame: Array, series: Array, index: NDArray[np.int64] | Array, *, dtype: DTypeLike
+) -> Array:
+    """``kernel(block, images, local_index)`` for every frame block of ``per_frame`` (frame, ...).
+
+    ``images`` are the entries of ``series`` that ``index`` names for these frames. An index in memory
+    brings only those entries, so a long movie is not held; a lazy index brings the whole series.
+    """
+    series, index = _one_entry_each(series), _like_frames(index, per_frame)
+    name = _name(kernel, per_frame, series, index)
+    tasks: Tasks = {}
+    for i, (lo, hi) in enumerate(_spans(per_frame.chunks[0])):
+        key = (name, i)
+        images, local = _series_part(series, index, i, lo, hi)
+        block = _block(per_frame, i, *(0,) * (per_frame.ndim - 1))
+        tasks[key] = Task(key, kernel, block, images, local)
+    return _array(name, tasks, [per_frame, series, index], (per_frame.chunks[0],), dtype)
+
+
+def _one_entry_each(series: Array) -> Array:
+    return series.rechunk({0: 1, **dict.fromkeys(range(1, series.ndim), -1)})
+
+
+def _like_frames(value: Any, data: Array) -> Any:
+    return value.rechunk((data.chunks[0],)) if isinstance(value, da.Array) else value
+
+
+def _series_part(
+    series: Array, index: NDArray[np.int64] | Array, i: int, lo: int, hi: int
+) -> tuple[Task | NDArray[Any], Any]:
+    if isinstance(index, da.Array):
+        needed, local = np.arange(series.shape[0]), _block(index, i)
+    else:
+        needed, local = np.unique(index[lo:hi], return_inverse=True)
+    refs = [_block(series, int(j), *(0,) * (series.ndim - 1)) for j in needed]
+    empty = np.empty((0, *series.shape[1:]), series.dtype)
+    return (Task(None, _stack, List(*refs)) if refs else empty), local
+
+
+def _stack(parts: Sequence[NDArray[Any]]) -> NDArray[Any]:
+    return np.concatenate(parts)
+
+
+# ------------------------------------------------------------------ emitters cut from frames
+
+
+def emitter_map(
+    kernel: Kernel,
+    data: Array,
+    frames: NDArray[np.int64],
+    rows: NDArray[np.float64],
+    *arguments: Any,
+    background: tuple[Array, NDArray[np.int64] | Array, Array] | None = None,
+    columns: int,
+) -> Array:
+    """``kernel(block, frame, rows, images, image_index, image_offset, *arguments)`` for every chunk.
+
+    ``rows`` (emitter, column) are sorted by ``frames``, positions on the frame axis; each task gets
+    the rows of its own frames, with ``frame`` counted from the block's first. The result is
+    (emitter, columns), cut where the chunks are cut, in the order of ``rows``. ``background`` is a
+    series of images, the image of each frame and an offset for each frame.
+    """
+    arguments = tuple(_whole(a) for a in arguments)
+    series = None if background is None else _align(background, data)
+    name = _name(kernel, data, frames, rows, series, *arguments)
+    cuts = np.searchsorted(frames, _edges(data.chunks[0]))
+    tasks: Tasks = {}
+    sizes = []
+    for i, (lo, hi) in enumerate(_spans(data.chunks[0])):
+        a, b = int(cuts[i]), int(cuts[i + 1])
+        if a == b:
+            continue
+        key = (name, len(sizes), 0)
+        images = _no_series() if series is None else _images(series, i, lo, hi)
+        block = _block(data, i, 0, 0)
+        rest = (_argument(x) for x in arguments)
+        tasks[key] = Task(key, kernel, block, frames[a:b] - lo, rows[a:b], *images, *rest)
+        sizes.append(b - a)
+    if not sizes:
+        return da.zeros((0, columns), dtype="f8", chunks=((0,), (columns,)), name=name)
+    return _array(name, tasks, [data, *(series or ()), *arguments], (tuple(sizes), (columns,)), "f8")
+
+
+def _align(background: Any, data: Array) -> tuple[Array, Any, Array]:
+    series, index, offset = background
+    return _one_entry_each(series), _like_frames(index, data), _like_frames(from_array(offset), data)
+
+
+def _images(series: tuple[Array, Any, Array], i: int, lo: int, hi: int) -> tuple[Any, Any, Any]:
+    images, local = _series_part(series[0], series[1], i, lo, hi)
+    return images, local, _block(series[2], i)
+
+
+def _no_series() -> tuple[NDArray[Any], NDArray[Any], NDArray[Any]]:
+    return np.empty((0, 0, 0), "f4"), np.empty(0, "i8"), np.empty(0, "f8")
+
+
+# ------------------------------------------------------------------ a second reading of the movie
+
+
+def shares_source(local: Sequence[Any], other: Sequence[Any]) -> bool:
+    """Whether any lazy array of ``other`` is computed from a layer that ``local`` is read from."""
+    layers = [set(a.dask.layers) for a in (*local, *other) if isinstance(a, da.Array)]
+    count = sum(isinstance(a, da.Array) for a in local)
+    mine, theirs = set().union(*layers[:count]), set().union(*layers[count:])
+    return bool(mine & theirs)
+
+
+def second_pass(local: Sequence[Array], outer: Sequence[Any]) -> list[Array]:
+    """``local`` under new keys, so that a task may need a whole-movie result and a chunk at once.
+
+    A whole-movie result (``outer``) that feeds a per-chunk task makes dask keep every chunk until the
+    result is there. Renaming every key of the joint, culled graph of all local inputs makes the chunks
+    of the second use other tasks: each is read again when it is needed and let go. One token for all
+    of them (two reads, not three); the token comes from the outer results, so that two second passes
+    in one compute do not hold each other's chunks.
+    """
+    token = tokenize([a.name for a in outer if isinstance(a, da.Array)])
+    graph = HighLevelGraph.merge(*(a.dask for a in local))
+    wanted = set(flatten([a.__dask_keys__() for a in local]))
+    nodes = convert_legacy_graph(dict(graph.cull(wanted)))
+    names = {key: _again(key, token) for key in nodes}
+    renamed: Tasks = {names[k]: node.substitute(names, key=names[k]) for k, node in nodes.items()}
+    source = f"second-pass-{tokenize(token, [a.name for a in local])}"
+    return [_alias(a, token, source, renamed) for a in local]
+
+
+def _again(key: Any, token: str) -> Any:
+    return (f"{key[0]}~{token}", *key[1:]) if isinstance(key, tuple) else f"{key}~{token}"
+
+
+def _alias(array: Array, token: str, source: str, renamed: Tasks) -> Array:
+    name = f"{array.name}~~{token}"
+    keys = list(flatten(array.__dask_keys__()))
+    alias = {(name, *k[1:]): Alias((name, *k[1:]), _again(k, token)) for k in keys}
+    layers = {source: MaterializedLayer(renamed), name: MaterializedLayer(alias)}
+    graph = HighLevelGraph(layers, {source: set(), name: {source}})
+    return da.Array(graph, name, array.chunks, dtype=array.dtype, meta=array._meta)

@@ -1,0 +1,1 @@
+"""Chunk kernels: arrays in, arrays out; they know neither dask nor xarray."""

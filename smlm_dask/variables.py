@@ -1,0 +1,158 @@
+"""Every variable once: its dims, its unit and its meaning. Results are built and checked from here."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from importlib.metadata import version
+from typing import Any
+
+import numpy as np
+import xarray as xr
+
+from smlm_dask.errors import VariableError
+from smlm_dask.kernels.reason import Reason
+
+__all__ = ["VARIABLES", "Variable", "check_dataset", "to_dataset"]
+
+Dims = tuple[str, ...]
+
+
+@dataclass(frozen=True)
+class Variable:
+    """What a name means wherever it appears.
+
+    Attributes
+    ----------
+    forms : mapping of dims to unit
+        The dimensions the variable may have and its unit (an ``astropy.units`` string) in each.
+    meaning : str
+        One line for people; stored as ``long_name``.
+    """
+
+    forms: Mapping[Dims, str]
+    meaning: str
+
+
+def _variable(dims: str, unit: str, meaning: str) -> Variable:
+    return Variable({tuple(d.split()): unit for d in dims.split("|")}, meaning)
+
+
+MAP = "y x"
+SCALAR_OR_MAP = "|y x"
+
+VARIABLES: dict[str, Variable] = {
+    # camera
+    "gain": _variable(SCALAR_OR_MAP, "electron / adu", "camera conversion gain"),
+    "gain_error": _variable("", "electron / adu", "standard error of the gain from the regression"),
+    "offset": _variable(SCALAR_OR_MAP, "adu", "camera level without light"),
+    "variance": _variable(SCALAR_OR_MAP, "adu2", "camera noise variance without light"),
+    "quantum_efficiency": _variable("", "1", "electrons for each photon"),
+    "intercept": _variable("", "adu2", "variance of the regression line at level zero"),
+    "signal_mean": _variable(MAP, "adu", "median over the frames of a window, mean over windows"),
+    "signal_variance": _variable(MAP, "adu2", "(1.4826 MAD)^2 over frames, mean over windows"),
+    "bin_mean": _variable("bin", "adu", "mean level of the pixels of a bin"),
+    "bin_variance": _variable("bin", "adu2", "mean variance of the pixels of a bin"),
+    "bin_count": _variable("bin", "1", "number of pixels in a bin"),
+    "regression": _variable("parameter", "", "line through the bins, as scipy.stats.linregress gives it"),
+    # background
+    "background": Variable(
+        {("frame", "y", "x"): "adu", ("emitter",): "photon / pix"}, "light that is no emitter"
+    ),
+    "noise_factor": _variable("", "1", "noise of movie minus background over noise of movie"),
+    "series": _variable("window y x", "adu", "background images, one for each window of frames"),
+    "series_index": _variable("frame", "1", "entry of the series that is the background of a frame"),
+    "series_offset": _variable("frame", "adu", "level of a frame above its background image"),
+    "series_used": _variable("window", "1", "whether a background image passed cleansing"),
+    "window_start": _variable("window", "1", "position of a window's first frame on the frame axis"),
+    "window_time": _variable("window", "", "nominal time of a background image, in the unit of time"),
+    # psf
+    "sigma": _variable("", "nm", "geometric mean of sigma_x and sigma_y"),
+    "sigma_x": _variable("|emitter", "nm", "PSF width along the axis at theta"),
+    "sigma_y": _variable("|emitter", "nm", "PSF width across the axis at theta"),
+    "theta": _variable("|emitter", "degree", "angle of the sigma_x axis, counter-clockwise on screen"),
+    "amplitude": _variable("", "1", "amplitude of the fitted Gaussian"),
+    "pedestal": _variable("", "1", "level under the fitted Gaussian"),
+    "autocorrelation": _variable("lag_y lag_x", "1", "mean spatial autocorrelation, nearest lag at 1"),
+    "psf_image": _variable("lag_y lag_x", "1", "PSF from the autocorrelation, peak of the fit at 1"),
+    "psf_fit": _variable("lag_y lag_x", "1", "fitted Gaussian, peak at 1"),
+    "psf_spline": _variable("lag_y lag_x", "1", "cubic spline through the PSF image"),
+    "knots_x": _variable("knot", "nm", "knots of the spline along x"),
+    "knots_y": _variable("knot", "nm", "knots of the spline along y"),
+    "coefficients": _variable("coefficient_y coefficient_x", "1", "coefficients of the spline"),
+    # photons
+    "photons": _variable("emitter", "photon", "photons of an emitter in its crop's frame"),
+    "border_level": _variable("emitter", "adu", "median of the crop's border"),
+    "psf_sum": _variable("emitter", "1", "sum of the peak-1 PSF model over the crop"),
+    "psf_square": _variable("emitter", "1", "sum of squares of the crop-normalised PSF"),
+    # all blocks
+    "status": _variable("|emitter", "", "0 where there is an answer, else why there is none"),
+}
+
+
+def to_dataset(
+    block: str,
+    values: Mapping[str, tuple[Dims | str, Any]],
+    *,
+    coords: Mapping[str, Any] | None = None,
+    passes: int = 1,
+    parameters: Mapping[str, object] | None = None,
+) -> xr.Dataset:
+    """A Dataset with units, meanings and history; raises ``VariableError`` on any other dims.
+
+    Parameters
+    ----------
+    block : str
+        Name of the function that made the values.
+    values : mapping of name to (dims, array)
+        Lazy or in memory.
+    coords : mapping, optional
+        Coordinates of the result.
+    passes : int
+        How often the movie is read when the result is computed.
+    parameters : mapping, optional
+        Recorded in ``attrs["history"]``.
+    """
+    data = {name: _declared(name, dims, value) for name, (dims, value) in values.items()}
+    said = ", ".join(f"{k}={v!r}" for k, v in (parameters or {}).items())
+    attrs = {"history": f"smlm_dask {version('smlm-dask')} {block}({said})", "passes": passes}
+    return check_dataset(xr.Dataset(data, coords=coords, attrs=attrs))
+
+
+def _declared(name: str, dims: Dims | str, value: Any) -> xr.Variable:
+    dims = (dims,) if isinstance(dims, str) else tuple(dims)
+    variable = VARIABLES.get(name)
+    if variable is None or dims not in variable.forms:
+        raise _undeclared(name, dims)
+    attrs: dict[str, object] = {"long_name": variable.meaning, "units": variable.forms[dims]}
+    if name == "status":
+        attrs |= _flags()
+    return xr.Variable(dims, value, {k: v for k, v in attrs.items() if v != ""})
+
+
+def _flags() -> dict[str, object]:
+    # CF conventions 3.5: readable by every netCDF/zarr tool, and still one byte for each emitter.
+    values = np.array([int(r) for r in Reason], "u1")
+    return {"flag_values": values, "flag_meanings": " ".join(r.name.lower() for r in Reason)}
+
+
+def _undeclared(name: str, dims: Dims) -> VariableError:
+    known = VARIABLES.get(name)
+    wanted = "a name of smlm_dask.variables" if known is None else " or ".join(map(str, known.forms))
+    return VariableError(
+        f"variable {name!r}", got=f"dims {dims}", wanted=wanted, fix="declare it in variables.py"
+    )
+
+
+def check_dataset(dataset: xr.Dataset) -> xr.Dataset:
+    """``dataset`` unchanged if every variable has the dims and unit declared for it."""
+    for name, array in dataset.data_vars.items():
+        variable = VARIABLES.get(str(name))
+        if variable is None or array.dims not in variable.forms:
+            raise _undeclared(str(name), tuple(map(str, array.dims)))
+        unit, wanted = array.attrs.get("units", ""), variable.forms[tuple(map(str, array.dims))]
+        if unit != wanted:
+            raise VariableError(
+                f"variable {name!r}", got=f"unit {unit!r}", wanted=repr(wanted), fix="set attrs['units']"
+            )
+    return dataset

@@ -1,1 +1,35 @@
-"""smlm_dask."""
+"""Camera gain, background, PSF and photons from single-molecule movies larger than memory."""
+
+from smlm_dask.background import Cleansing, background_sparse_median, background_spatial_mean
+from smlm_dask.calibration import as_camera, as_psf, as_spline_psf
+from smlm_dask.channels import map_channels
+from smlm_dask.errors import SmlmError
+from smlm_dask.gain import estimate_gain
+from smlm_dask.movie import as_movie, open_movie
+from smlm_dask.photons import integrate_photons
+from smlm_dask.psf import estimate_psf
+from smlm_dask.simulate import simulate_movie, truth_table
+from smlm_dask.store import open_results, store
+from smlm_dask.table import read_table, write_table
+
+__all__ = [
+    "Cleansing",
+    "SmlmError",
+    "as_camera",
+    "as_movie",
+    "as_psf",
+    "as_spline_psf",
+    "background_sparse_median",
+    "background_spatial_mean",
+    "estimate_gain",
+    "estimate_psf",
+    "integrate_photons",
+    "map_channels",
+    "open_movie",
+    "open_results",
+    "read_table",
+    "simulate_movie",
+    "store",
+    "truth_table",
+    "write_table",
+]

@@ -25,14 +25,21 @@ __all__ = [
     "blocks",
     "emitter_map",
     "finish",
+    "frame_difference",
     "frame_map",
     "from_array",
     "is_lazy",
+    "movie_data",
+    "one_image_each",
     "second_pass",
     "series_map",
+    "shares_source",
     "tile",
-    "whole_frames",
+    "where",
+    "whole",
     "window_map",
+    "write",
+    "whole_frames",
 ]
 
 Array = da.Array
@@ -56,6 +63,20 @@ def from_array(values: ArrayLike, chunks: Any = -1) -> Array:
     return values if isinstance(values, da.Array) else da.from_array(np.asarray(values), chunks)
 
 
+def movie_data(movie: Any) -> Array:
+    """The samples of a movie as a dask array; values in memory are cut along frames by the budget."""
+    data = movie.data
+    if isinstance(data, da.Array):
+        return data
+    frame = max(1, data.nbytes // max(1, len(data)))
+    return da.from_array(data, (max(1, chunk_bytes() // frame), -1, -1))
+
+
+def where(good: Array, value: Array) -> Array:
+    """``value`` where ``good``, else NaN."""
+    return da.where(good, value, np.nan)
+
+
 # ------------------------------------------------------------------ tasks, names, references
 
 
@@ -75,7 +96,7 @@ def _block(array: Array, *index: int) -> TaskRef:
     return TaskRef((array.name, *index))
 
 
-def _whole(value: Any) -> Any:
+def whole(value: Any) -> Any:
     """``value`` in one block if it is lazy."""
     return value.rechunk(-1) if isinstance(value, da.Array) and value.npartitions > 1 else value
 
@@ -147,6 +168,11 @@ def frame_map(kernel: Kernel, data: Array, *arguments: Any, dtype: DTypeLike) ->
     return da.map_blocks(kernel, data, *arguments, dtype=dtype, meta=meta, name=name)
 
 
+def frame_difference(data: Array, background: Any) -> Array:
+    """``data - background`` in float32, cut like ``data``: unsigned samples would wrap."""
+    return data.astype("f4") - from_array(background).rechunk(data.chunks)
+
+
 def window_map(
     kernel: Kernel,
     data: Array,
@@ -167,39 +193,46 @@ def window_map(
     """
     starts = [int(s) for s in starts]
     name = _name(kernel, data, starts, length, *arguments, per_window, shape, lead)
+    rest = [_argument(a) for a in arguments]
     tasks: Tasks = {}
     tiles = list(product(*map(range, data.numblocks[1:])))
     for j, start in enumerate(starts):
-        extra = [] if per_window is None else [_block(per_window, j, *(0,) * (per_window.ndim - 1))]
+        own = None if per_window is None else _block(per_window, j, *(0,) * (per_window.ndim - 1))
         for spot in tiles:
             key = (name, j, *(0,) * len(lead), *(spot if shape is None else (0,) * len(shape)))
             parts, first = _parts(data, start, start + length, spot)
-            tasks[key] = Task(key, _on_window, kernel, first, length, List(*parts), *extra, *arguments)
+            tasks[key] = Task(key, _on_window, kernel, first, length, List(*parts), own, *rest)
     tail = data.chunks[1:] if shape is None else tuple((n,) for n in shape)
     chunks = ((1,) * len(starts), *((n,) for n in lead), *tail)
-    return _array(name, tasks, [data, per_window], chunks, dtype)
+    return _array(name, tasks, [data, per_window, *arguments], chunks, dtype)
 
 
 def _parts(data: Array, start: int, stop: int, spot: tuple[int, ...]) -> tuple[list[TaskRef], int]:
     """References to the chunks that hold frames [start, stop), and where in the first they begin."""
     edges = _edges(data.chunks[0])
     first = int(np.searchsorted(edges, start, side="right")) - 1
-    last = int(np.searchsorted(edges, stop, side="left"))
+    last = int(np.searchsorted(edges, min(stop, edges[-1]), side="left"))
     return [_block(data, i, *spot) for i in range(first, last)], start - int(edges[first])
 
 
 def _on_window(
-    kernel: Kernel, first: int, length: int, parts: Sequence[NDArray[Any]], *arguments: Any
+    kernel: Kernel,
+    first: int,
+    length: int,
+    parts: Sequence[NDArray[Any]],
+    own: NDArray[Any] | None,
+    *arguments: Any,
 ) -> NDArray[Any]:
     frames = parts[0] if len(parts) == 1 else np.concatenate(parts)
-    return np.asarray(kernel(frames[first : first + length], *arguments))[None]
+    first_arguments = () if own is None else (own[0],)
+    return np.asarray(kernel(frames[first : first + length], *first_arguments, *arguments))[None]
 
 
 def finish(
     kernel: Kernel, *arguments: Any, shape: tuple[int, ...] = (), dtype: DTypeLike = "f8"
 ) -> Array:
     """``kernel(*arguments)`` in one task; lazy arguments arrive whole."""
-    arguments = tuple(_whole(a) for a in arguments)
+    arguments = tuple(whole(a) for a in arguments)
     name = _name(kernel, *arguments, shape, np.dtype(dtype).str)
     key = (name, *(0,) * len(shape))
     task = Task(key, kernel, *(_argument(a) for a in arguments))
@@ -217,7 +250,7 @@ def series_map(
     ``images`` are the entries of ``series`` that ``index`` names for these frames. An index in memory
     brings only those entries, so a long movie is not held; a lazy index brings the whole series.
     """
-    series, index = _one_entry_each(series), _like_frames(index, per_frame)
+    series, index = one_image_each(series), _like_frames(index, per_frame)
     name = _name(kernel, per_frame, series, index)
     tasks: Tasks = {}
     for i, (lo, hi) in enumerate(_spans(per_frame.chunks[0])):
@@ -228,7 +261,8 @@ def series_map(
     return _array(name, tasks, [per_frame, series, index], (per_frame.chunks[0],), dtype)
 
 
-def _one_entry_each(series: Array) -> Array:
+def one_image_each(series: Array) -> Array:
+    """A series with each of its entries in a block of its own."""
     return series.rechunk({0: 1, **dict.fromkeys(range(1, series.ndim), -1)})
 
 
@@ -266,12 +300,18 @@ def emitter_map(
 ) -> Array:
     """``kernel(block, frame, rows, images, image_index, image_offset, *arguments)`` for every chunk.
 
-    ``rows`` (emitter, column) are sorted by ``frames``, positions on the frame axis; each task gets
-    the rows of its own frames, with ``frame`` counted from the block's first. The result is
-    (emitter, columns), cut where the chunks are cut, in the order of ``rows``. ``background`` is a
-    series of images, the image of each frame and an offset for each frame.
+    Each task gets the ``rows`` (emitter, column) of its own frames, with ``frame`` counted from the
+    block's first. The result is (emitter, columns) in the order of ``rows``; rows that are not sorted
+    by frame cost one task that puts them back. ``background`` is a series of images, the image of
+    each frame and an offset for each frame.
     """
-    arguments = tuple(_whole(a) for a in arguments)
+    order = np.argsort(frames, kind="stable")
+    if (np.diff(order) != 1).any():
+        again = emitter_map(
+            kernel, data, frames[order], rows[order], *arguments, background=background, columns=columns
+        )
+        return finish(_put_back, again, order, shape=again.shape)
+    arguments = tuple(whole(a) for a in arguments)
     series = None if background is None else _align(background, data)
     name = _name(kernel, data, frames, rows, series, *arguments)
     cuts = np.searchsorted(frames, _edges(data.chunks[0]))
@@ -292,9 +332,15 @@ def emitter_map(
     return _array(name, tasks, [data, *(series or ()), *arguments], (tuple(sizes), (columns,)), "f8")
 
 
+def _put_back(values: NDArray[Any], order: NDArray[np.int64]) -> NDArray[Any]:
+    out = np.empty_like(values)
+    out[order] = values
+    return out
+
+
 def _align(background: Any, data: Array) -> tuple[Array, Any, Array]:
     series, index, offset = background
-    return _one_entry_each(series), _like_frames(index, data), _like_frames(from_array(offset), data)
+    return one_image_each(series), _like_frames(index, data), _like_frames(from_array(offset), data)
 
 
 def _images(series: tuple[Array, Any, Array], i: int, lo: int, hi: int) -> tuple[Any, Any, Any]:
@@ -347,3 +393,16 @@ def _alias(array: Array, token: str, source: str, renamed: Tasks) -> Array:
     layers = {source: MaterializedLayer(renamed), name: MaterializedLayer(alias)}
     graph = HighLevelGraph(layers, {source: set(), name: {source}})
     return da.Array(graph, name, array.chunks, dtype=array.dtype, meta=array._meta)
+
+
+# ------------------------------------------------------------------ writing
+
+
+def write(sources: Sequence[Array], targets: Sequence[Any]) -> None:
+    """Compute all ``sources`` together, each into its target array.
+
+    One ``da.store`` for all: separate ones would be optimised apart, and read the movie once each.
+    The chunks fit the targets', so tasks never share a stored chunk and need no lock.
+    """
+    if sources:
+        da.store(list(sources), list(targets), lock=False)

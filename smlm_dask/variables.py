@@ -77,9 +77,14 @@ VARIABLES: dict[str, Variable] = {
     "psf_image": _variable("lag_y lag_x", "1", "PSF from the autocorrelation, peak of the fit at 1"),
     "psf_fit": _variable("lag_y lag_x", "1", "fitted Gaussian, peak at 1"),
     "psf_spline": _variable("lag_y lag_x", "1", "cubic spline through the PSF image"),
-    "knots_x": _variable("knot", "nm", "knots of the spline along x"),
-    "knots_y": _variable("knot", "nm", "knots of the spline along y"),
-    "coefficients": _variable("coefficient_y coefficient_x", "1", "coefficients of the spline"),
+    "knots_x": _variable("knot_x", "nm", "knots of the spline along x"),
+    "knots_y": _variable("knot_y", "nm", "knots of the spline along y"),
+    "knots_z": _variable("knot_z", "nm", "knots of the spline along z"),
+    "coefficients": _variable(
+        "coefficient_y coefficient_x|coefficient_z coefficient_y coefficient_x",
+        "1",
+        "coefficients of the cubic spline",
+    ),
     # photons
     "photons": _variable("emitter", "photon", "photons of an emitter in its crop's frame"),
     "border_level": _variable("emitter", "adu", "median of the crop's border"),

@@ -1,0 +1,147 @@
+"""Numbers you already know, in the form a block would have estimated them."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+import xarray as xr
+from numpy.typing import ArrayLike
+
+from smlm_dask.errors import ParameterError
+from smlm_dask.variables import to_dataset
+
+__all__ = ["as_camera", "as_psf", "as_spline_psf"]
+
+Number = float | xr.DataArray
+
+
+def as_camera(
+    gain: Number,
+    *,
+    offset: Number | None = None,
+    variance: Number | None = None,
+    quantum_efficiency: float = 1.0,
+) -> xr.Dataset:
+    """Camera constants as the Dataset ``estimate_gain`` returns.
+
+    Parameters
+    ----------
+    gain : float or ()
+        Electrons for each adu.
+    offset : float or (y, x), optional
+        Level without light, adu.
+    variance : float or (y, x), optional
+        Noise variance without light, adu2.
+    quantum_efficiency : float
+        Electrons for each photon.
+
+    Returns
+    -------
+    xarray.Dataset
+        ``gain``, ``quantum_efficiency`` and what else was given.
+
+    Raises
+    ------
+    ParameterError
+        If a number is not finite or not positive where it must be.
+    """
+    _check("gain", gain, above=0)
+    _check("quantum_efficiency", quantum_efficiency, above=0)
+    given = {"gain": gain, "offset": offset, "variance": variance}
+    values = {name: _variable(value) for name, value in given.items() if value is not None}
+    values["quantum_efficiency"] = (), float(quantum_efficiency)
+    return to_dataset("as_camera", values, coords=_coords(*given.values()))
+
+
+def as_psf(
+    sigma: Number | None = None,
+    *,
+    sigma_x: Number | None = None,
+    sigma_y: Number | None = None,
+    theta: Number = 0.0,
+) -> xr.Dataset:
+    """Gaussian PSF as the Dataset ``estimate_psf`` returns.
+
+    Parameters
+    ----------
+    sigma : float, optional
+        Width in nm of a round PSF; otherwise give ``sigma_x`` and ``sigma_y``.
+    sigma_x, sigma_y : float, optional
+        Widths in nm along and across the axis at ``theta``.
+    theta : float
+        Degrees, counter-clockwise on screen.
+
+    Returns
+    -------
+    xarray.Dataset
+        ``sigma_x``, ``sigma_y`` (nm) and ``theta`` (degree).
+
+    Raises
+    ------
+    ParameterError
+        If no width is given or one is not positive.
+    """
+    width_x, width_y = (sigma if w is None else w for w in (sigma_x, sigma_y))
+    if width_x is None or width_y is None:
+        raise ParameterError("psf", got="no width", wanted="sigma, or sigma_x and sigma_y", fix="sigma=120")
+    for name, width in (("sigma_x", width_x), ("sigma_y", width_y)):
+        _check(name, width, above=0)
+    widths = {"sigma_x": width_x, "sigma_y": width_y, "theta": theta}
+    return to_dataset("as_psf", {name: _variable(value) for name, value in widths.items()})
+
+
+def as_spline_psf(
+    knots_y: ArrayLike, knots_x: ArrayLike, knots_z: ArrayLike, coefficients: ArrayLike
+) -> xr.Dataset:
+    """Cubic-spline PSF in three dimensions.
+
+    Parameters
+    ----------
+    knots_y, knots_x, knots_z : (n + 4,)
+        Knots along each axis, nm from the emitter.
+    coefficients : (z, y, x)
+        Coefficients of the tensor product.
+
+    Returns
+    -------
+    xarray.Dataset
+        ``knots_y``, ``knots_x``, ``knots_z``, ``coefficients``.
+
+    Raises
+    ------
+    ParameterError
+        If the knots do not fit the coefficients.
+    """
+    knots = [np.asarray(k) for k in (knots_z, knots_y, knots_x)]
+    table = np.asarray(coefficients)
+    if table.ndim != 3 or any(k.shape != (n + 4,) for k, n in zip(knots, table.shape, strict=True)):
+        raise ParameterError(
+            "spline",
+            got=f"knots {[k.shape for k in knots]} (z, y, x) and coefficients {table.shape}",
+            wanted="4 knots more than coefficients along each axis",
+            fix="pass coefficients as (z, y, x)",
+        )
+    values: dict[str, tuple[tuple[str, ...], Any]] = {
+        f"knots_{axis}": ((f"knot_{axis}",), k) for axis, k in zip("zyx", knots, strict=True)
+    }
+    values["coefficients"] = tuple(f"coefficient_{axis}" for axis in "zyx"), table
+    return to_dataset("as_spline_psf", values)
+
+
+def _check(name: str, value: Number, *, above: float) -> None:
+    if isinstance(value, xr.DataArray):
+        return
+    if not (np.ndim(value) == 0 and np.isfinite(value) and value > above):
+        raise ParameterError(name, got=repr(value), wanted=f"a number above {above:g}", fix=f"check {name}")
+
+
+def _variable(value: Number) -> tuple[tuple[str, ...], Any]:
+    if isinstance(value, xr.DataArray):
+        return tuple(map(str, value.dims)), value.data
+    return (), float(value)
+
+
+def _coords(*values: Number | None) -> dict[str, Any]:
+    maps = [v for v in values if isinstance(v, xr.DataArray) and v.ndim]
+    return {n: m.coords[n] for m in maps for n in ("y", "x") if n in m.coords}

@@ -1,0 +1,146 @@
+"""Photons of the emitters of one frame block: rows of a table in, one row of numbers for each out."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from smlm_dask.kernels.crops import inside
+from smlm_dask.kernels.photons import border_sums, gaussian_sums, rotated_sums, spline_sums
+from smlm_dask.kernels.reason import Reason
+
+__all__ = ["COLUMNS", "RESULTS", "integrate_border", "integrate_gaussian", "integrate_spline"]
+
+Array = NDArray[Any]
+
+# What a row of the table carries into a task, and what comes back.
+COLUMNS = ("y0", "x0", "mu_y", "mu_x", "z", "background", "sigma_y", "sigma_x", "theta")
+RESULTS = ("photons", "border_level", "psf_sum", "psf_square", "status")
+
+
+def integrate_border(
+    block: Array,
+    frame: Array,
+    rows: Array,
+    images: Array,
+    image_index: Array,
+    image_offset: Array,
+    size: tuple[int, int],
+    padding: bool,
+    gain: float,
+    quantum_efficiency: float,
+) -> NDArray[np.float64]:
+    """Photons as the sum of each crop above the median of its border; the columns of ``RESULTS``."""
+    del images, image_index, image_offset  # the border is the background
+    y0, x0 = rows[:, 0].astype("i8"), rows[:, 1].astype("i8")
+    total, level = border_sums(block, frame, y0, x0, size, padding=padding).T
+    out = np.full((len(rows), len(RESULTS)), np.nan)
+    out[:, 0] = total * (gain / quantum_efficiency)
+    out[:, 1] = level
+    out[:, 4] = _status(out[:, 0], y0, x0, size, block.shape)
+    return out
+
+
+def integrate_gaussian(
+    block: Array,
+    frame: Array,
+    rows: Array,
+    images: Array,
+    image_index: Array,
+    image_offset: Array,
+    size: tuple[int, int],
+    pixel: tuple[float, float],
+    gain: float,
+    quantum_efficiency: float,
+    offset: float | Array,
+    sigma_y: float,
+    sigma_x: float,
+    theta: float,
+) -> NDArray[np.float64]:
+    """Photons by projection on a Gaussian; the table's widths and angle come before the given ones."""
+    y0, x0, mu_y, mu_x, _, background, *own = rows.T
+    widths = [np.where(np.isnan(a), b, a) for a, b in zip(own, (sigma_y, sigma_x, theta), strict=True)]
+    light = background * (quantum_efficiency / gain)
+    cut = _cut(block, frame, y0, x0, size, light, offset, images, image_index, image_offset)
+    if (widths[2] == 0).all() or np.array_equal(widths[0], widths[1]):
+        sums = gaussian_sums(*cut, mu_y, mu_x, *widths[:2], pixel=pixel)
+    else:
+        sums = rotated_sums(*cut, mu_y, mu_x, *widths, pixel=pixel)
+    return _results(sums, gain / quantum_efficiency, y0, x0, size, block.shape)
+
+
+def integrate_spline(
+    block: Array,
+    frame: Array,
+    rows: Array,
+    images: Array,
+    image_index: Array,
+    image_offset: Array,
+    size: tuple[int, int],
+    pixel: tuple[float, float],
+    gain: float,
+    quantum_efficiency: float,
+    offset: float | Array,
+    knots_y: Array,
+    knots_x: Array,
+    knots_z: Array,
+    coefficients: Array,
+) -> NDArray[np.float64]:
+    """Photons by projection on a three-dimensional cubic spline."""
+    y0, x0, mu_y, mu_x, z, background, *_ = rows.T
+    light = background * (quantum_efficiency / gain)
+    cut = _cut(block, frame, y0, x0, size, light, offset, images, image_index, image_offset)
+    sums = spline_sums(*cut, mu_y, mu_x, z, knots_y, knots_x, knots_z, coefficients, pixel=pixel)
+    return _results(sums, gain / quantum_efficiency, y0, x0, size, block.shape)
+
+
+def _cut(
+    block: Array,
+    frame: Array,
+    y0: Array,
+    x0: Array,
+    size: tuple[int, int],
+    level: Array,
+    offset: float | Array,
+    images: Array,
+    image_index: Array,
+    image_offset: Array,
+) -> tuple[Any, ...]:
+    """Where the crops are and what to subtract: a level for each, or an image for each frame."""
+    if np.ndim(offset):  # a map of the camera's offset is a background image for all frames
+        frames = len(block)
+        images = np.asarray(offset, "f4")[None]
+        image_index, image_offset = np.zeros(frames, "i8"), np.zeros(frames)
+    else:
+        level = level + offset
+    corner = y0.astype("i8"), x0.astype("i8")
+    return block, frame, *corner, size, level, images, image_index, image_offset
+
+
+def _results(
+    sums: Array, scale: float, y0: Array, x0: Array, size: tuple[int, int], shape: tuple[int, ...]
+) -> NDArray[np.float64]:
+    out = np.full((len(sums), len(RESULTS)), np.nan)
+    out[:, 0] = sums[:, 0] * scale
+    out[:, 2:4] = sums[:, 1:3]
+    out[:, 4] = _status(out[:, 0], y0, x0, size, shape, sums[:, 1])
+    return out
+
+
+def _status(
+    photons: Array,
+    y0: Array,
+    x0: Array,
+    size: tuple[int, int],
+    shape: tuple[int, ...],
+    psf_sum: Array | None = None,
+) -> Array:
+    status = np.where(np.isfinite(photons), Reason.OK, Reason.NOT_FINITE)
+    if psf_sum is not None:
+        status[(psf_sum == 0) & (status > 0)] = Reason.NO_OVERLAP_WITH_PSF
+    status[~inside(y0.astype("i8"), x0.astype("i8"), size, (shape[-2], shape[-1]))] = (
+        Reason.CROP_LEAVES_FRAME
+    )
+    return status

@@ -1,0 +1,215 @@
+"""Light of single emitters: a crop projected on the shape of its point-spread function.
+
+Each kernel goes through the crops a batch at a time. One loop makes the shapes and does not know
+the type of the frames; a small one (`projection`) multiplies them with the pixels where they lie.
+No crop is copied, no array of all shapes is made, and a new type of frames compiles quickly.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable
+from typing import Any
+
+import numba
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+
+from smlm_dask.kernels.border import border_sums, remove_border_background
+from smlm_dask.kernels.crops import constant, inside, place, slices
+from smlm_dask.kernels.erf import FAST, interval_share, signed_tail
+from smlm_dask.kernels.projection import Background, project, summarise
+from smlm_dask.kernels.spline import spline_shapes
+
+__all__ = [
+    "border_sums",
+    "gaussian_sums",
+    "inside",
+    "remove_border_background",
+    "rotated_sums",
+    "spline_sums",
+]
+
+Array = NDArray[Any]
+
+
+def gaussian_sums(
+    frames: Array,
+    index: ArrayLike,
+    y0: ArrayLike,
+    x0: ArrayLike,
+    size: tuple[int, int],
+    level: ArrayLike,
+    series: Array,
+    series_index: ArrayLike,
+    series_offset: ArrayLike,
+    mu_y: ArrayLike,
+    mu_x: ArrayLike,
+    sigma_y: ArrayLike,
+    sigma_x: ArrayLike,
+    *,
+    pixel: tuple[float, float],
+) -> NDArray[np.float64]:
+    crops = place(frames, index, y0, x0, size)
+    background = Background(crops, level, series, series_index, series_offset)
+    columns = _columns(len(crops.valid), mu_y, mu_x, sigma_y, sigma_x)
+    sums = np.empty((len(crops.valid), 3))
+    for part in slices(len(sums), 8 * (sum(size) + max(size) + 1)):
+        count = part.stop - part.start
+        model = np.empty((count, size[0])), np.empty((count, size[1]))
+        _separable_shapes(*(a[part] for a in columns), *pixel, *model, sums[part])
+        project(crops, background, part, model, sums[part])
+    return sums
+
+
+def rotated_sums(
+    frames: Array,
+    index: ArrayLike,
+    y0: ArrayLike,
+    x0: ArrayLike,
+    size: tuple[int, int],
+    level: ArrayLike,
+    series: Array,
+    series_index: ArrayLike,
+    series_offset: ArrayLike,
+    mu_y: ArrayLike,
+    mu_x: ArrayLike,
+    sigma_y: ArrayLike,
+    sigma_x: ArrayLike,
+    theta: ArrayLike,
+    *,
+    pixel: tuple[float, float],
+) -> NDArray[np.float64]:
+    crops = place(frames, index, y0, x0, size)
+    background = Background(crops, level, series, series_index, series_offset)
+    columns = _columns(len(crops.valid), mu_y, mu_x, sigma_y, sigma_x, theta)
+    sums = np.empty((len(crops.valid), 3))
+    for part in slices(len(sums), 8 * size[0] * size[1]):
+        model = np.empty((part.stop - part.start, *size))
+        _rotated_shapes(*(a[part] for a in columns), *pixel, model, sums[part])
+        project(crops, background, part, (model,), sums[part])
+    return sums
+
+
+def spline_sums(
+    frames: Array,
+    index: ArrayLike,
+    y0: ArrayLike,
+    x0: ArrayLike,
+    size: tuple[int, int],
+    level: ArrayLike,
+    series: Array,
+    series_index: ArrayLike,
+    series_offset: ArrayLike,
+    mu_y: ArrayLike,
+    mu_x: ArrayLike,
+    z: ArrayLike,
+    knots_y: ArrayLike,
+    knots_x: ArrayLike,
+    knots_z: ArrayLike,
+    coefficients: ArrayLike,
+    *,
+    pixel: tuple[float, float],
+) -> NDArray[np.float64]:
+    crops = place(frames, index, y0, x0, size)
+    background = Background(crops, level, series, series_index, series_offset)
+    columns = _columns(len(crops.valid), mu_y, mu_x, z)
+    spline = [constant(a, np.float64) for a in (knots_y, knots_x, knots_z, coefficients)]
+    sums = np.empty((len(crops.valid), 3))
+    for part in slices(len(sums), 8 * size[0] * size[1]):
+        model = np.empty((part.stop - part.start, *size))
+        spline_shapes(*(a[part] for a in columns), *pixel, *spline, model, sums[part])
+        project(crops, background, part, (model,), sums[part])
+    return sums
+
+
+def _columns(n: int, *values: ArrayLike) -> list[Array]:
+    return [constant(array, np.float64, (n,)) for array in values]
+
+
+@numba.njit(nogil=True, cache=True, error_model="numpy", fastmath=FAST)
+def _axis_shares(mu: Array, sigma: Array, pixel: float, tails: Array, shares: Array) -> None:
+    """Light per pixel along one axis, pixel by pixel over all crops; neighbours share an edge."""
+    for j in range(tails.shape[0]):
+        for k in range(mu.size):
+            tails[j, k] = signed_tail(((j - 0.5) * pixel - mu[k]) / (math.sqrt(2.0) * sigma[k]))
+    for j in range(shares.shape[1]):
+        for k in range(mu.size):
+            shares[k, j] = interval_share(tails[j, k], tails[j + 1, k])
+
+
+@numba.njit(nogil=True, cache=True, error_model="numpy", fastmath=FAST)
+def _separable_shapes(
+    mu_y: Array,
+    mu_x: Array,
+    sigma_y: Array,
+    sigma_x: Array,
+    pixel_y: float,
+    pixel_x: float,
+    share_y: Array,
+    share_x: Array,
+    sums: Array,
+) -> None:
+    tails = np.empty((max(share_y.shape[1], share_x.shape[1]) + 1, mu_y.size))
+    _axis_shares(mu_y, sigma_y, pixel_y, tails[: share_y.shape[1] + 1], share_y)
+    _axis_shares(mu_x, sigma_x, pixel_x, tails[: share_x.shape[1] + 1], share_x)
+    for k in range(mu_y.size):
+        total_y, square_y = _moments(share_y[k])
+        total_x, square_x = _moments(share_x[k])
+        amplitude = _amplitude(mu_y[k] + mu_x[k], sigma_y[k] / pixel_y, sigma_x[k] / pixel_x)
+        summarise(total_y * total_x, square_y * square_x, amplitude, sums[k])
+
+
+@numba.njit(nogil=True, cache=True, error_model="numpy", fastmath=FAST)
+def _moments(shape: Array) -> tuple[float, float]:
+    total = square = 0.0
+    for j in range(shape.size):
+        total += shape[j]
+        square += shape[j] * shape[j]
+    return total, square
+
+
+@numba.njit(nogil=True, cache=True, error_model="numpy")
+def _amplitude(centre: float, sigma_y: float, sigma_x: float) -> float:
+    """Factor from shares to a peak of 1 (widths in pixels); NaN if there is no such Gaussian."""
+    if math.isfinite(centre) and 0.0 < sigma_y < np.inf and 0.0 < sigma_x < np.inf:
+        return math.pi / 2 * sigma_y * sigma_x
+    return np.nan
+
+
+@numba.njit(nogil=True, cache=True, error_model="numpy", fastmath=FAST)
+def _rotated_shapes(
+    mu_y: Array,
+    mu_x: Array,
+    sigma_y: Array,
+    sigma_x: Array,
+    theta: Array,
+    pixel_y: float,
+    pixel_x: float,
+    model: Array,
+    sums: Array,
+) -> None:
+    """Pixel-integrated Gaussians along two turned axes: 4 tails per pixel, none of them shared."""
+    _, rows, columns = model.shape
+    pixels = rows * columns
+    y, x = np.empty(pixels), np.empty(pixels)
+    for i in range(pixels):
+        y[i], x[i] = (i // columns) * pixel_y, (i % columns) * pixel_x
+    shape = np.empty(pixels)
+    for k in range(mu_y.size):
+        cos, sin = math.cos(math.radians(theta[k])), math.sin(math.radians(theta[k]))
+        per_x, per_y = 1 / (math.sqrt(2.0) * sigma_x[k]), 1 / (math.sqrt(2.0) * sigma_y[k])
+        half_x, half_y = pixel_x / 2 * per_x, pixel_y / 2 * per_y
+        from_y, from_x = mu_y[k], mu_x[k]
+        for i in range(pixels):
+            u = ((x[i] - from_x) * cos - (y[i] - from_y) * sin) * per_x
+            v = ((x[i] - from_x) * sin + (y[i] - from_y) * cos) * per_y
+            along_x = interval_share(signed_tail(u - half_x), signed_tail(u + half_x))
+            along_y = interval_share(signed_tail(v - half_y), signed_tail(v + half_y))
+            shape[i] = along_x * along_y
+        model[k] = shape.reshape(rows, columns)
+        total, square = _moments(shape)
+        amplitude = _amplitude(
+            from_y + from_x + theta[k], sigma_y[k] / pixel_y, sigma_x[k] / pixel_x
+        )
+        summarise(total, square, amplitude, sums[k])

@@ -1,0 +1,390 @@
+"""Exact median and MAD of a movie larger than memory, by counting passes over its blocks.
+
+Each pixel searches the integer keys of `selection` for its middle values. One pass counts, per
+search, the samples below a bracket and in each of its bins; counts of blocks add up to the counts
+of the movie, in any order. Between passes every search moves on to the bin that holds its rank,
+until the bin is one key wide::
+
+    state = start(first_frames)
+    while not state.resolved:
+        counts = sum(count(block, state) for block in movie)
+        state = narrow(state, counts, n_frames)
+    result = finish(state)
+
+The first pass is a histogram around the median of the first frames. Where it has bins of one unit
+and holds the middle of the deviations as well, it settles median and MAD at once: nearly every
+pixel of a camera movie. The others go on, with as many bins as a byte budget allows for them.
+
+Passes are bounded, whatever the data: with N bins (never fewer than 16) at most
+2 + 2 ceil(bits / log2 N), that is 10 for 16-bit integers and 18 for float32 where every pixel of a
+large frame goes on, 4 and 6 where the budget allows 65536 bins.
+
+Memory: `count` makes 4 bytes per bin and search, plus 8: 264 bytes per pixel in a first pass of 64
+bins, 520 with 128; later at most the budget, or 72 bytes per search where that is more. A state
+holds 50 bytes per pixel, and 25 per search.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+from typing import Any
+
+import numpy as np
+from numba import njit
+from numpy.typing import NDArray
+
+from smlm_dask.kernels.selection import (
+    BAND_BYTES,
+    WITH_KEYS,
+    check_frames,
+    from_keys,
+    load_band,
+    median_and_mad,
+    result_dtype,
+    to_keys,
+)
+
+__all__ = ["State", "count", "finish", "narrow", "start"]
+
+Array = NDArray[Any]
+
+BUDGET = 32 * 2**20  # bytes of counts in every pass but the first
+FEWEST_BINS, MOST_BINS = 16, 65536
+FIRST_BINS = (64, 128)  # narrow if that holds nearly all pixels, else wide
+
+MEDIAN, MAD = 0, 1  # stages
+LOW, HIGH, BOTH = 1, 2, 3  # the middle ranks a search is after; both, while they share a bin
+_UNKNOWN = np.iinfo(np.int64).min
+_LOST, _UNDER, _BINS = 0, 1, 2  # columns of counts: NaN, below the bracket, first bin
+
+
+@dataclass(frozen=True)
+class State:
+    """Searches that go on, and what is found: plain arrays, as small as their number.
+
+    Parameters
+    ----------
+    shape, dtype
+        Frame shape (y, x) and dtype of the movie.
+    bins
+        Bins per search, a power of two.
+    pixel, stage, side, low, shift
+        One entry per search, sorted by `pixel`, the flat index: what it looks for (`MEDIAN` or
+        `MAD`; `LOW`, `HIGH` or `BOTH` middle ranks), the first key of its bracket, and the
+        binary logarithm of the width of its bins.
+    guess
+        Median and MAD of the first frames, (2, pixel).
+    found
+        Keys of low and high median, low and high MAD, (4, pixel).
+    lost
+        Where median and MAD are NaN, (2, pixel).
+    n_frames
+        Length of the movie, 0 before the first `narrow`.
+    """
+
+    shape: tuple[int, int]
+    dtype: np.dtype[Any]
+    bins: int
+    pixel: NDArray[np.int64]
+    stage: NDArray[np.uint8]
+    side: NDArray[np.uint8]
+    low: NDArray[np.int64]
+    shift: NDArray[np.int64]
+    guess: Array
+    found: NDArray[np.int64]
+    lost: NDArray[np.bool_]
+    n_frames: int = 0
+
+    @property
+    def resolved(self) -> bool:
+        """Whether nothing is left to count."""
+        return self.pixel.size == 0
+
+
+@dataclass(frozen=True)
+class _Searches:
+    """Searches by bracket [low, high), before they are given bins."""
+
+    pixel: NDArray[np.int64]
+    stage: NDArray[np.uint8]
+    side: NDArray[np.uint8]
+    low: NDArray[np.int64]
+    high: NDArray[np.int64]
+
+    def __getitem__(self, chosen: Array) -> _Searches:
+        return _Searches(*(part[chosen] for part in vars(self).values()))
+
+    def __add__(self, other: _Searches) -> _Searches:
+        pairs = zip(vars(self).values(), vars(other).values(), strict=True)
+        return _Searches(*(np.concatenate(pair) for pair in pairs))
+
+
+# ------------------------------------------------------------------------------------ the passes
+
+
+def start(first_frames: Array) -> State:
+    """Begin the search of every pixel around what its first frames suggest.
+
+    Parameters
+    ----------
+    first_frames
+        The first frames of the movie, (frame, y, x), about 200: they are only a guess. Dtype
+        bool, int8, uint8, int16, uint16 or float32.
+
+    Returns
+    -------
+    State
+        For `count`.
+
+    Raises
+    ------
+    TypeError
+        Another dtype.
+    """
+    check_frames(first_frames)
+    dtype = first_frames.dtype.newbyteorder("=")
+    if dtype.char not in WITH_KEYS:
+        raise TypeError(
+            f"got dtype {dtype}, wanted bool, an integer of 8 or 16 bits, or float32; "
+            "convert the movie, or take the median of windows of frames"
+        )
+    guess = median_and_mad(first_frames).reshape(2, -1)
+    pixels = guess.shape[1]
+    low, high = _median_guess(guess, dtype)
+    searches = _searches(np.arange(pixels), MEDIAN, low, high)
+    state = State(
+        shape=first_frames.shape[1:],
+        dtype=dtype,
+        bins=FIRST_BINS[0],
+        pixel=searches.pixel,
+        stage=searches.stage,
+        side=searches.side,
+        low=low,
+        shift=np.zeros(pixels, np.int64),
+        guess=guess,
+        found=np.full((4, pixels), _UNKNOWN),
+        lost=np.zeros((2, pixels), np.bool_),
+    )
+    return _with_bins(state, searches, _first_bins(high - low))
+
+
+def count(frames: Array, state: State) -> NDArray[np.uint32]:
+    """Count the samples of a block for every search: ``(frame, y, x) -> (search, 2 + bins)``.
+
+    Columns: NaN, below the bracket, then the bins; what is above follows from the number of
+    frames. The counts of a movie are the sum of those of its blocks, exact up to 4e9 frames.
+
+    Parameters
+    ----------
+    frames
+        A block of the movie: some frames, all pixels of `state`; never written.
+    state
+        The searches.
+
+    Returns
+    -------
+    NDArray[np.uint32]
+        Shape (search, 2 + bins); no rows where `state` is resolved.
+
+    Raises
+    ------
+    ValueError
+        The block is not of the movie that `state` was started on.
+    """
+    check_frames(frames)
+    if frames.shape[1:] != state.shape or frames.dtype.newbyteorder("=") != state.dtype:
+        raise ValueError(
+            f"got frames {frames.shape[1:]} of {frames.dtype}, wanted {state.shape} of "
+            f"{state.dtype}, as the first frames were"
+        )
+    counts = np.zeros((state.pixel.size, _BINS + state.bins), np.uint32)
+    _, height, width = frames.shape
+    rows = max(BAND_BYTES // max(len(frames) * width * frames.itemsize, 1), 1)
+    band = np.empty((0, 0))
+    for y in range(0, height, rows):
+        begin, end = np.searchsorted(state.pixel, (y * width, min(y + rows, height) * width))
+        if begin < end and len(frames):
+            band = load_band(frames[:, y : y + rows], band)
+            _count_band(band, y * width, state, slice(begin, end), counts)
+    return counts
+
+
+def narrow(state: State, counts: NDArray[np.uint32], n_frames: int) -> State:
+    """Move every search to the bin that holds its rank; what is found leaves the state.
+
+    Parameters
+    ----------
+    state
+        The state that was counted.
+    counts
+        Sum of `count` over all blocks of the movie.
+    n_frames
+        Number of frames of the movie.
+
+    Returns
+    -------
+    State
+        For the next pass, or for `finish` if it is resolved.
+    """
+    state = replace(state, found=state.found.copy(), lost=state.lost.copy(), n_frames=n_frames)
+    if n_frames == 0:
+        state.lost[:] = True
+    _mark_lost(state, counts)
+    alive = ~state.lost[state.stage, state.pixel]
+    bins = [_locate(counts, rank) for rank in ((n_frames - 1) // 2, n_frames // 2)]
+    searches = _split(state, bins[0], bins[1], alive)
+    _record(state, searches)
+    if state.dtype.kind != "f":
+        _settle_mads(state, counts, alive)
+    going = searches[searches.high - searches.low > 1] + _new_mads(state, searches)
+    return _with_bins(state, going[np.argsort(going.pixel, kind="stable")], None)
+
+
+def finish(state: State) -> Array:
+    """Median and MAD of the movie: ``-> (2, y, x)``, the bits of `median_and_mad` of all frames.
+
+    Parameters
+    ----------
+    state
+        A resolved state.
+
+    Returns
+    -------
+    Array
+        As `median_and_mad`, in the unit of the movie.
+
+    Raises
+    ------
+    ValueError
+        Searches are still going on.
+    """
+    if not state.resolved:
+        raise ValueError(f"got {state.pixel.size} open searches, wanted none; count and narrow on")
+    known = np.where(state.lost.repeat(2, axis=0), 0, state.found)
+    center = _center(state, known[:2])
+    if state.dtype.kind == "f":
+        mad = _center(state, known[2:])
+    else:
+        mad = (known[2] + known[3] + ((known[0] ^ known[1]) & 1)) / 2
+    result = np.stack((center, mad))
+    result[state.lost] = np.nan
+    return result.reshape(2, *state.shape)
+
+
+# ------------------------------------------------------------------------------------ brackets
+
+
+def _median_guess(guess: Array, dtype: np.dtype[Any]) -> tuple[Array, Array]:
+    """Bracket of keys that should hold the median, and for integers the MAD on both sides."""
+    center, mad = guess
+    if dtype.kind == "f":
+        with np.errstate(all="ignore"):
+            return _float_bracket(center - mad / 2, center + mad / 2, MEDIAN)
+    least, most = _key_range(dtype, MEDIAN)
+    with np.errstate(all="ignore"):
+        key = center + (1 << (8 * dtype.itemsize - 1)) * (dtype.kind == "i")
+        low, high = np.floor(key - 1.25 * mad) - 6, np.ceil(key + 1.25 * mad) + 6
+    good = np.isfinite(low)
+    return np.where(good, low, least).astype(np.int64), np.where(good, high, most).astype(np.int64)
+
+
+def _mad_guess(mad: Array, dtype: np.dtype[Any]) -> tuple[Array, Array]:
+    if dtype.kind == "f":
+        with np.errstate(all="ignore"):
+            return _float_bracket(mad * 0.75, mad * 1.25, MAD)
+    least, most = _key_range(dtype, MAD)
+    good = np.isfinite(mad)
+    low = np.where(good, np.maximum(np.floor(mad / 2) - 4, 0), least)
+    return low.astype(np.int64), np.where(good, np.ceil(2 * mad) + 4, most).astype(np.int64)
+
+
+def _float_bracket(low: Array, high: Array, stage: int) -> tuple[Array, Array]:
+    least, most = _key_range(low.dtype, stage)
+    good = np.isfinite(low) & np.isfinite(high)
+    keys = [to_keys(np.atleast_2d(edge.astype(np.float32)))[0][0] for edge in (low, high)]
+    first, last = (key.astype(np.int64) for key in keys)
+    return np.where(good, first, least), np.where(good, last + 1, most)
+
+
+def _key_range(dtype: np.dtype[Any], stage: int) -> tuple[int, int]:
+    """All keys there are, [least, most)."""
+    if dtype.kind == "f":
+        infinity = 0x7F800000
+        return (0 if stage == MAD else -infinity), infinity + 1
+    return 0, 1 << 8 * dtype.itemsize
+
+
+def _searches(pixel: Array, stage: int, low: Array, high: Array) -> _Searches:
+    """Searches for both middle ranks."""
+    tag = np.full((2, pixel.size), ((stage,), (BOTH,)), np.uint8)
+    return _Searches(pixel.astype(np.int64), tag[0], tag[1], low, high)
+
+
+def _first_bins(lengths: Array) -> int:
+    """The fewer bins, if bins of one unit then cover the bracket of nearly every pixel."""
+    few, many = FIRST_BINS
+    return few if np.count_nonzero(lengths > few) <= 0.001 * lengths.size else many
+
+
+def _with_bins(state: State, searches: _Searches, bins: int | None) -> State:
+    """Spread bins over the brackets: as many as the budget allows, and no more than they need."""
+    lengths = searches.high - searches.low
+    needed = _log2(np.atleast_1d(lengths.max(initial=1)))[0]
+    if bins is None:
+        allowed = int(BUDGET // (4 * max(lengths.size, 1))).bit_length() - 1
+        bins = 1 << int(min(max(allowed, 4), 16, max(needed, 4)))
+    spare = np.maximum((bins - lengths) // 2, 0) * (searches.stage == MEDIAN)
+    return replace(
+        state,
+        bins=bins,
+        pixel=searches.pixel,
+        stage=searches.stage,
+        side=searches.side,
+        low=searches.low - spare,  # all bins are used, half of the spare ones on either side
+        shift=np.maximum(_log2(lengths) - (bins.bit_length() - 1), 0),
+    )
+
+
+def _log2(lengths: Array) -> NDArray[np.int64]:
+    """Smallest n with ``2 ** n >= lengths``."""
+    # frexp is exact: lengths are below 2 ** 33
+    mantissa, exponent = np.frexp(np.maximum(lengths, 1).astype(np.float64))
+    return (exponent - (mantissa == 0.5)).astype(np.int64)
+
+
+# ------------------------------------------------------------------------------------- counting
+
+
+def _count_band(
+    samples: Array, origin: int, state: State, part: slice, counts: NDArray[np.uint32]
+) -> None:
+    """Count the searches `part`, whose pixels lie in a band that begins at pixel `origin`."""
+    keys, lost = to_keys(samples)
+    for stage in (MEDIAN, MAD):
+        chosen = np.flatnonzero(state.stage[part] == stage) + part.start
+        if chosen.size == 0:
+            continue
+        columns = state.pixel[chosen] - origin
+        if stage == MEDIAN:
+            found = keys[:, columns] if columns.size != keys.shape[1] else keys
+            if lost is not None and lost.any():
+                counts[chosen, _LOST] += np.isnan(samples[:, columns]).sum(0, np.uint32)
+        elif state.dtype.kind == "f":
+            with np.errstate(all="ignore"):
+                away = np.abs(samples[:, columns] - _center(state, state.found[:2, state.pixel[chosen]]))
+            counts[chosen, _LOST] += np.isnan(away).sum(0, np.uint32)
+            found = away.view(np.int32)
+        else:
+            low, high = state.found[:2, state.pixel[chosen]]
+            x = keys[:, columns].astype(np.int32)
+            found = np.maximum(((low + high) >> 1) - x, x - ((low + high + 1) >> 1))
+        _tally(found, chosen, state.low, state.shift, counts)
+
+
+def _center(state: State, keys: Array) -> Array:
+    """Median (or MAD of floats) from the keys of the two middle values, (2, ...) -> (...)."""
+    native = to_keys(np.zeros((1, 1), state.dtype))[0].dtype
+    low, high = from_keys(keys.astype(native), state.dtype).astype(result_dtype(state.dtype))
+    with np.errstate(all="ignore"):
+        middle: Array = low if state.n_frames % 2 else (low + high) / 2
+    return middle

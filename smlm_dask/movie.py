@@ -1,0 +1,304 @@
+"""A movie: camera frames of one channel as a lazy DataArray with dims (frame, y, x)."""
+
+from __future__ import annotations
+
+import math
+import os
+from collections.abc import Mapping
+from typing import Any
+
+import numpy as np
+import xarray as xr
+from numpy.typing import ArrayLike
+
+from smlm_dask.errors import (
+    DimsError,
+    DtypeError,
+    EmptyMovieError,
+    ParameterError,
+    PixelSizeError,
+    TooFewFramesError,
+)
+from smlm_dask.readers.backend import MOST_CHUNKS, SmlmBackend, default_chunks, fingerprint
+from smlm_dask.readers.labels import DIMS, label
+
+__all__ = ["as_movie", "check_movie", "check_samples", "open_movie"]
+
+Chunks = Mapping[str, Any]
+
+
+def open_movie(
+    path: str | os.PathLike[str],
+    *,
+    pixel_size: float | tuple[float, float],
+    chunks: Chunks | None = None,
+    frame_time: float | None = None,
+    axes: str | None = None,
+    array: str | None = None,
+    select: Mapping[str, int] | None = None,
+) -> xr.DataArray:
+    """Open a movie on disk without reading it.
+
+    Zarr (versions 2 and 3, sharded, groups written by xarray, OME-Zarr), TIFF (OME, ImageJ,
+    Micro-Manager, plain pages, BigTIFF), ``.dax`` with its ``.inf``, Princeton ``.spe``, ``.npy``,
+    and ``.nd2`` with the package nd2. Only metadata are read; pixel sizes in them are ignored,
+    since they are wrong too often.
+
+    Parameters
+    ----------
+    path : str or path
+        File or zarr folder.
+    pixel_size : float or (float, float)
+        Size of a pixel in the sample in nm; a pair is (y, x).
+    chunks : mapping, optional
+        Chunk sizes by dimension, as in `xarray.open_dataset`. By default chunks are whole stored
+        chunks and whole windows of 200 frames within the ``dask.config`` value
+        ``smlm_dask.chunk-bytes`` (128 MiB).
+    frame_time : float, optional
+        Seconds from one frame to the next; adds the coordinate ``time``.
+    axes : str, optional
+        One letter for each stored axis, where the file names them wrongly or not at all: t for
+        frames, y, x, and any other for axes of length 1 or in `select`. ``axes="tyx"`` on a TIFF
+        of several pages takes every page as a frame, whatever its metadata say.
+    array : str, optional
+        Name of the array in a zarr group, or number of the image in a TIFF that holds several.
+    select : mapping, optional
+        Index to take from another axis, e.g. ``{"c": 0, "z": 2}``.
+
+    Returns
+    -------
+    xarray.DataArray
+        ``movie`` with dims (frame, y, x) in adu, over dask; integer coordinates ``frame``, ``y``,
+        ``x``, scalar coordinates ``pixel_size_y`` and ``pixel_size_x`` in nm.
+
+    Raises
+    ------
+    ReaderError
+        The file is missing, damaged, of an unknown format, or holds no single movie.
+    PixelSizeError, ParameterError, DimsError
+        A keyword does not fit.
+
+    Notes
+    -----
+    A zarr chunk that is missing reads as the fill value: a store whose writing was interrupted
+    opens without complaint. Uncompressed and LZW data carry no checksum, so that flipped bits pass.
+
+    Examples
+    --------
+    >>> import numpy, tempfile, os
+    >>> path = os.path.join(tempfile.mkdtemp(), "movie.npy")
+    >>> numpy.save(path, numpy.zeros((400, 8, 8), "uint16"))
+    >>> movie = open_movie(path, pixel_size=108)
+    >>> movie.dims, movie.shape, str(movie.dtype)
+    (('frame', 'y', 'x'), (400, 8, 8), 'uint16')
+    """
+    keywords = {"frame_time": frame_time, "axes": axes, "array": array, "select": select}
+    opened = SmlmBackend().open_dataset(path, pixel_size=pixel_size, **keywords).movie  # type: ignore[arg-type]
+    encoding = opened.encoding
+    token = fingerprint(encoding["source"]), str(axes), str(array), str(select)
+    return check_movie(_cut(opened, chunks or encoding["preferred_chunks"], token))
+
+
+def as_movie(
+    data: ArrayLike | xr.DataArray,
+    *,
+    pixel_size: float | tuple[float, float],
+    frame_time: float | None = None,
+    chunks: Chunks | None = None,
+) -> xr.DataArray:
+    """Make a movie of an array in memory, a dask array or a DataArray.
+
+    Parameters
+    ----------
+    data : array_like or xarray.DataArray
+        Axes in the order (frame, y, x); those of a DataArray are found by their names. Integer
+        coordinates ``frame``, ``y``, ``x`` are kept.
+    pixel_size : float or (float, float)
+        Size of a pixel in the sample in nm; a pair is (y, x).
+    frame_time : float, optional
+        Seconds from one frame to the next; adds the coordinate ``time``.
+    chunks : mapping, optional
+        Chunk sizes by dimension. By default a dask array keeps its chunks, and another array is
+        cut as `open_movie` does.
+
+    Returns
+    -------
+    xarray.DataArray
+        ``movie`` with dims (frame, y, x) in adu, over dask; coordinates as in `open_movie`.
+
+    Raises
+    ------
+    DimsError, DtypeError, EmptyMovieError, PixelSizeError, ParameterError
+        The array is no movie.
+
+    Examples
+    --------
+    >>> import numpy
+    >>> movie = as_movie(numpy.zeros((400, 8, 8), "uint16"), pixel_size=(108, 110))
+    >>> float(movie.pixel_size_x)
+    110.0
+    """
+    array = data if isinstance(data, xr.DataArray) else _named(data)
+    if sorted(map(str, array.dims)) != sorted(DIMS):
+        raise _dims_error(array.dims)
+    array = array.transpose(*DIMS)
+    index = {name: array.indexes[name] for name in DIMS if name in array.indexes}
+    coords = label(array.shape, pixel_size, frame_time, index)
+    kept = {} if "time" in coords or "time" not in array.coords else {"time": array.time.variable}
+    movie = xr.DataArray(array.variable.data, {**coords, **kept}, DIMS, "movie", {"units": "adu"})
+    check_movie(movie)
+    if movie.chunks is not None and not chunks:
+        return movie
+    shape = (movie.shape[0], movie.shape[1], movie.shape[2])
+    default = dict(zip(DIMS, default_chunks(shape, movie.dtype, (1, 1, shape[2])), strict=True))
+    return _cut(movie, chunks or default, None)
+
+
+def check_movie(movie: xr.DataArray, *, minimum_frames: int = 1) -> xr.DataArray:
+    """Return ``movie`` if it is one, computing nothing.
+
+    Parameters
+    ----------
+    movie : xarray.DataArray
+        What a block was given.
+    minimum_frames : int
+        Fewest frames with which the block can work.
+
+    Raises
+    ------
+    DimsError
+        No DataArray, other dims or order, or an index that is missing, not integer or not rising.
+    DtypeError
+        Samples that are not integers, float32 or float64.
+    EmptyMovieError, TooFewFramesError, PixelSizeError
+        An empty axis, too few frames, or no usable pixel size.
+
+    Examples
+    --------
+    >>> import numpy
+    >>> check_movie(numpy.zeros((3, 4, 5)))
+    Traceback (most recent call last):
+    smlm_dask.errors.DimsError: movie: got ndarray; wanted ...
+    """
+    if not isinstance(movie, xr.DataArray):
+        raise DimsError(
+            "movie",
+            got=type(movie).__name__,
+            wanted="an xarray.DataArray with dims (frame, y, x)",
+            fix="as_movie(array, pixel_size=108), or open_movie(path, pixel_size=108)",
+        )
+    if movie.dims != DIMS:
+        raise _dims_error(movie.dims)
+    _check_sizes(movie.sizes)
+    if movie.sizes["frame"] < minimum_frames:
+        raise TooFewFramesError(
+            "movie",
+            got=f"{movie.sizes['frame']} frames",
+            wanted=f"at least {minimum_frames}",
+            fix="use a longer part of the movie",
+        )
+    for name in DIMS:
+        _check_index(movie, name)
+    return check_samples(movie)
+
+
+def check_samples(samples: xr.DataArray) -> xr.DataArray:
+    """Return ``samples`` if dtype and pixel sizes are those of a movie, whatever its first axis.
+
+    Parameters
+    ----------
+    samples : xarray.DataArray
+        A movie, or crops with dims (emitter, y, x), of which there may be none.
+
+    Raises
+    ------
+    DtypeError, EmptyMovieError, PixelSizeError
+        As `check_movie`.
+    """
+    dtype = samples.dtype
+    if dtype.kind not in "iu" and dtype not in (np.float32, np.float64):
+        raise DtypeError(
+            "movie",
+            got=f"dtype {dtype}",
+            wanted="integers, float32 or float64",
+            fix='movie.astype("float32") if the values are real numbers',
+        )
+    _check_sizes({name: samples.sizes[name] for name in ("y", "x")})
+    for name in ("pixel_size_y", "pixel_size_x"):
+        _check_pixel_size(samples, name)
+    return samples
+
+
+def _named(data: ArrayLike) -> xr.DataArray:
+    array = data if hasattr(data, "dtype") and hasattr(data, "ndim") else np.asarray(data)
+    if array.ndim != len(DIMS):
+        raise _dims_error(tuple(f"axis {axis}" for axis in range(array.ndim)))
+    return xr.DataArray(array, dims=DIMS)
+
+
+def _cut(movie: xr.DataArray, chunks: Chunks, token: object) -> xr.DataArray:
+    wrong = set(chunks) - set(DIMS)
+    sizes = {name: size for name, size in chunks.items() if isinstance(size, int) and size > 0}
+    count = math.prod(-(-movie.sizes[name] // size) for name, size in sizes.items() if name in DIMS)
+    if wrong or count > MOST_CHUNKS:
+        raise ParameterError(
+            "chunks",
+            got=f"{dict(chunks)}" + (f", which make {count} chunks" if not wrong else ""),
+            wanted=f"sizes of frame, y and x that make at most {MOST_CHUNKS} chunks",
+            fix='e.g. chunks={"frame": 200}, or leave it out',
+        )
+    name_prefix = "open-" if token is not None else "as-"
+    return movie.chunk(chunks, name_prefix=name_prefix, token=token)  # type: ignore[arg-type]
+
+
+def _dims_error(dims: tuple[Any, ...]) -> DimsError:
+    return DimsError(
+        "movie",
+        got=f"dims ({', '.join(map(str, dims))})",
+        wanted="dims (frame, y, x), in this order",
+        fix='movie.rename(...).transpose("frame", "y", "x")',
+    )
+
+
+def _check_sizes(sizes: Mapping[Any, int]) -> None:
+    if not all(sizes.values()):
+        raise EmptyMovieError(
+            "movie",
+            got=f"sizes {dict(sizes)}",
+            wanted="at least one frame, row and column",
+            fix="check the slice the movie was cut with",
+        )
+
+
+def _check_index(movie: xr.DataArray, name: str) -> None:
+    index = movie.indexes.get(name)
+    if index is None or index.dtype.kind not in "iu":
+        raise DimsError(
+            f"movie.{name}",
+            got="no index" if index is None else f"an index of {index.dtype}",
+            wanted="integers: frame numbers, sensor pixels (nm follow from pixel_size)",
+            fix=f'as_movie(movie.drop_vars("{name}", errors="ignore"), pixel_size=...)',
+        )
+    if not (index.is_monotonic_increasing and index.is_unique):
+        raise DimsError(
+            f"movie.{name}",
+            got="an index with repeated or falling values",
+            wanted="a rising index",
+            fix=f'movie.drop_duplicates("{name}").sortby("{name}")',
+        )
+
+
+def _check_pixel_size(movie: xr.DataArray, name: str) -> None:
+    size = movie.coords.get(name)
+    plain = size is not None and size.ndim == 0 and size.chunks is None and size.dtype.kind in "iuf"
+    if size is None or not plain or not 0 < float(size) < math.inf:
+        raise PixelSizeError(
+            f"movie.{name}",
+            got="nothing"
+            if size is None
+            else f"{size.dtype} {size.shape}"
+            if not plain
+            else f"{float(size)}",
+            wanted="a scalar coordinate in nm, above zero",
+            fix="as_movie(movie, pixel_size=108)",
+        )

@@ -1,0 +1,81 @@
+"""What every file format offers: shape, dtype, how it is stored, and a piece of it on request."""
+
+from __future__ import annotations
+
+from abc import abstractmethod
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from smlm_dask.errors import ReaderError
+
+__all__ = ["Joined", "Reader", "join"]
+
+
+@dataclass(frozen=True)
+class Reader:
+    """A movie in a file: a few plain values, so that it pickles in bytes and reads on any thread.
+
+    Attributes
+    ----------
+    path : str
+        Absolute path, so that a worker in another folder finds the file.
+    shape : tuple of int
+        Frames, rows, columns.
+    dtype : numpy.dtype
+        What `read` returns, in the machine's byte order.
+    chunk : tuple of int
+        The smallest (frame, y, x) piece that is worth reading by itself.
+    """
+
+    path: str
+    shape: tuple[int, int, int]
+    dtype: np.dtype[Any]
+    chunk: tuple[int, int, int]
+
+    @abstractmethod
+    def read(self, frames: slice, y: slice, x: slice) -> NDArray[Any]:
+        """Read the samples of a box: bounds inside the movie, steps positive; memory of its own."""
+
+    def index(self) -> Mapping[str, NDArray[np.int64]]:
+        """Give the frame numbers and sensor pixels the file itself states, by dimension."""
+        return {}
+
+
+@dataclass(frozen=True)
+class Joined(Reader):
+    """Readers one after another on the frame axis: one movie in several files."""
+
+    parts: tuple[Reader, ...]
+
+    def read(self, frames: slice, y: slice, x: slice) -> NDArray[Any]:
+        """Read from each part what lies in it."""
+        edges = np.cumsum([0, *(part.shape[0] for part in self.parts)])
+        wanted = np.arange(self.shape[0])[frames]
+        pieces = [np.empty((0, self.shape[1], self.shape[2]), self.dtype)[:, y, x]]
+        for part, first, stop in zip(self.parts, edges[:-1], edges[1:], strict=True):
+            inside = wanted[(wanted >= first) & (wanted < stop)] - first
+            if inside.size:
+                span = slice(int(inside[0]), int(inside[-1]) + 1, frames.step)
+                pieces.append(part.read(span, y, x))
+        return np.concatenate(pieces)
+
+
+def join(parts: tuple[Reader, ...]) -> Reader:
+    """Make one reader over all the parts, which must agree in frame size and dtype."""
+    first = parts[0]
+    for part in parts[1:]:
+        if (part.shape[1:], part.dtype) != (first.shape[1:], first.dtype):
+            raise ReaderError(
+                part.path,
+                got=f"frames of {part.shape[1:]} {part.dtype}",
+                wanted=f"{first.shape[1:]} {first.dtype} as in {first.path}",
+                fix="keep files of one movie together and move others elsewhere",
+            )
+    if len(parts) == 1:
+        return first
+    shape = (sum(part.shape[0] for part in parts), *first.shape[1:])
+    return Joined(first.path, shape, first.dtype, first.chunk, parts)

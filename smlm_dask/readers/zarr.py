@@ -1,0 +1,150 @@
+"""Zarr movies: versions 2 and 3, sharded or not, an array, a group, an xarray Dataset, OME-Zarr."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path, PurePosixPath
+from typing import Any
+
+import numpy as np
+import zarr
+from numpy.typing import NDArray
+
+from smlm_dask._graph import chunk_bytes
+from smlm_dask.errors import ReaderError
+from smlm_dask.readers.axes import Plan, plan_axes
+from smlm_dask.readers.reader import Reader
+
+__all__ = ["ZarrFrames", "is_zarr", "open_zarr"]
+
+METADATA = ("zarr.json", ".zarray", ".zgroup")
+LETTERS = {"frame": "t", "time": "t", "channel": "c"}
+MOVIE = "movie"
+
+
+@dataclass(frozen=True)
+class ZarrFrames(Reader):
+    """An array in a zarr store. A chunk that is missing in the store reads as its fill value."""
+
+    name: str
+    plan: Plan
+
+    def read(self, frames: slice, y: slice, x: slice) -> NDArray[Any]:
+        """Read a box and turn its axes to (frame, y, x)."""
+        boxes = {"t": frames, "y": y, "x": x}
+        key = tuple(boxes[part] if isinstance(part, str) else part for part in self.plan)
+        block = np.asarray(_array(self.path, self.name)[key])
+        left = [part for part in self.plan if isinstance(part, str)]
+        if "t" not in left:
+            left, block = ["t", *left], block[np.newaxis][frames]
+        order = [left.index(part) for part in "tyx"]
+        return np.ascontiguousarray(block.transpose(order), self.dtype)
+
+    def index(self) -> Mapping[str, NDArray[np.int64]]:
+        """Integer coordinates of an xarray Dataset: a cropped movie keeps its place."""
+        node = zarr.open(self.path, mode="r")
+        if not isinstance(node, zarr.Group):
+            return {}
+        found = {}
+        for name, size in zip(("frame", "y", "x"), self.shape, strict=True):
+            values = node.get(name)
+            if not isinstance(values, zarr.Array) or values.shape != (size,):
+                continue
+            if values.dtype.kind in "iu":
+                found[name] = np.asarray(values[:]).astype(np.int64)
+        return found
+
+
+def is_zarr(path: str) -> bool:
+    """Tell whether ``path`` is a folder with zarr metadata."""
+    return any(Path(path, name).is_file() for name in METADATA)
+
+
+def open_zarr(
+    path: str, axes: str | None, select: Mapping[str, int] | None, array: str | None
+) -> ZarrFrames:
+    """Open a zarr movie; ``array`` names the array inside a group that holds several."""
+    node = zarr.open(path, mode="r")
+    name, letters = _find(path, node, array) if isinstance(node, zarr.Group) else ("", None)
+    stored = _array(path, name)
+    _check_unpacked(path, stored)
+    letters = letters or _letters(stored)
+    plan = plan_axes(path, letters, stored.shape, axes, select)
+    chunk = _chunk(stored)
+    dtype = np.dtype(stored.dtype).newbyteorder("=")
+    return ZarrFrames(path, _by_role(plan, stored.shape), dtype, _by_role(plan, chunk), name, plan)
+
+
+def _by_role(plan: Plan, lengths: tuple[int, ...]) -> tuple[int, int, int]:
+    frames, height, width = (lengths[plan.index(p)] if p in plan else 1 for p in "tyx")
+    return frames, height, width
+
+
+def _array(path: str, name: str) -> zarr.Array[Any]:
+    return zarr.open_array(path, path=name, mode="r")
+
+
+def _chunk(array: zarr.Array[Any]) -> tuple[int, ...]:
+    """Give the shard if it fits the byte budget, otherwise the chunk: both read without waste."""
+    shard = array.shards
+    if shard is not None and math.prod(shard) * array.dtype.itemsize <= chunk_bytes():
+        return tuple(shard)
+    return tuple(array.chunks)
+
+
+def _find(path: str, group: zarr.Group, array: str | None) -> tuple[str, str | None]:
+    """Name and axis letters of the movie in a group."""
+    attrs: dict[str, Any] = dict(group.attrs)
+    images = attrs.get("ome", attrs).get("multiscales")
+    if images and array is None:
+        letters = "".join(str(a["name"] if isinstance(a, dict) else a) for a in images[0]["axes"])
+        return _inside(path, str(images[0]["datasets"][0]["path"])), letters
+    if array is not None:
+        return _inside(path, array), None
+    names = {name: item.ndim for name, item in group.arrays() if item.ndim >= 3}
+    if MOVIE in names:
+        return MOVIE, None
+    if len(names) != 1:
+        raise _choose(path, f"{len(names)} arrays of 3 or more axes", list(names))
+    return next(iter(names)), None
+
+
+def _inside(path: str, name: str) -> str:
+    """``name`` if it stays in the store: the store itself would follow ``..`` out of it."""
+    parts = name.split("/")
+    if not name or ".." in parts or PurePosixPath(name).is_absolute():
+        raise _choose(path, f"the array name {name!r}", [])
+    return name
+
+
+def _letters(array: zarr.Array[Any]) -> str:
+    attrs: dict[str, Any] = dict(array.attrs)
+    names = getattr(array.metadata, "dimension_names", None) or attrs.get("_ARRAY_DIMENSIONS")
+    plain = {2: "yx", 3: "tyx"}.get(array.ndim, "?" * array.ndim)
+    if not names or all(name is None or str(name).startswith("dim_") for name in names):
+        return plain
+    letters = [LETTERS.get(str(name).lower(), str(name).lower()) for name in names]
+    return "".join(letter if len(letter) == 1 else "?" for letter in letters)
+
+
+def _check_unpacked(path: str, array: zarr.Array[Any]) -> None:
+    packed = {"scale_factor", "add_offset"} & set(array.attrs)
+    if packed:
+        raise ReaderError(
+            path,
+            got=f"packed values ({', '.join(sorted(packed))})",
+            wanted="samples in ADU",
+            fix="open with xarray.open_zarr, which unpacks, and pass the array to as_movie",
+        )
+
+
+def _choose(path: str, got: str, names: list[str]) -> ReaderError:
+    listed = f" ({', '.join(names)})" if names else ""
+    return ReaderError(
+        path,
+        got=f"{got}{listed}",
+        wanted="one movie in the store",
+        fix='name it with array="movie"',
+    )

@@ -1,0 +1,108 @@
+"""Results on disk: the line that computes. One reading of the movie for all of them."""
+
+from __future__ import annotations
+
+import shutil
+from collections.abc import Mapping
+from pathlib import Path
+
+import xarray as xr
+import zarr
+
+from smlm_dask import _graph
+from smlm_dask.errors import StoreError
+
+__all__ = ["open_results", "store"]
+
+
+def store(results: Mapping[str, xr.Dataset], path: str | Path, *, overwrite: bool = False) -> Path:
+    """Compute all results together and write each as a group of one zarr store.
+
+    What the results share - the movie's chunks, the medians of its windows - is read and computed
+    once. The store says ``complete`` only when every value is on disk, and ``open_results`` refuses
+    it before that.
+
+    Parameters
+    ----------
+    results : mapping of name to Dataset
+        A group for each.
+    path : path
+        A folder that does not exist yet.
+    overwrite : bool
+        Replace a store of results that is there. Any other folder is never removed.
+
+    Returns
+    -------
+    pathlib.Path
+        Where the results are.
+
+    Raises
+    ------
+    StoreError
+        If there is nothing to store, or something is at ``path`` already.
+    """
+    path = Path(path)
+    _check_target(results, path, overwrite)
+    root = zarr.open_group(path, mode="w", attributes={"smlm_dask": "results", "complete": False})
+    pairs = [pair for name, dataset in results.items() for pair in _prepare(dataset, path, name)]
+    _graph.write([array for array, _ in pairs], [target for _, target in pairs])
+    root.attrs["complete"] = True
+    return path
+
+
+def open_results(path: str | Path) -> xr.DataTree:
+    """Results written by ``store``, lazily, one child for each.
+
+    Raises
+    ------
+    StoreError
+        If there are no results at ``path``, or writing them did not end.
+    """
+    if not _is_results(Path(path)):
+        raise StoreError(
+            str(path), got="no store of results", wanted="a folder written by store()", fix="check the path"
+        )
+    if not zarr.open_group(path, mode="r").attrs["complete"]:
+        raise StoreError(
+            str(path), got="a store whose writing did not end", wanted="a complete one", fix="store again"
+        )
+    return xr.open_datatree(path, engine="zarr", consolidated=False, chunks={})
+
+
+def _is_results(path: Path) -> bool:
+    try:
+        return zarr.open_group(path, mode="r").attrs.get("smlm_dask") == "results"
+    except (FileNotFoundError, ValueError, KeyError):
+        return False
+
+
+def _check_target(results: Mapping[str, xr.Dataset], path: Path, overwrite: bool) -> None:
+    if not results:
+        raise StoreError("results", got="nothing", wanted="a Dataset for each name", fix='{"camera": camera}')
+    if overwrite and _is_results(path):
+        shutil.rmtree(path)
+    if path.exists():
+        raise StoreError(
+            str(path), got="something there already", wanted="a new path", fix="overwrite=True, or another name"
+        )
+
+
+def _prepare(dataset: xr.Dataset, path: Path, name: str) -> list[tuple[object, zarr.Array]]:
+    """Write what is in memory and the frame of what is not; return what is still to compute."""
+    even = _even(dataset)
+    # Every chunk is written, zeros too: a missing chunk would read as fill and look like data.
+    encoding = {v: {"write_empty_chunks": True} for v in even.variables}
+    even.to_zarr(path, group=name, mode="a", compute=False, consolidated=False, encoding=encoding)
+    group = zarr.open_group(path, path=name, mode="a")
+    lazy = {n: v.data for n, v in even.variables.items() if _graph.is_lazy(v.data)}
+    return [(array, group[str(n)]) for n, array in lazy.items()]  # type: ignore[misc]
+
+
+def _even(dataset: xr.Dataset) -> xr.Dataset:
+    """Every lazy variable in chunks of one size, as zarr stores them."""
+    changed = {
+        n: v.chunk({d: max(sizes) for d, sizes in zip(v.dims, v.chunks, strict=True)})
+        for n, v in dataset.variables.items()
+        if v.chunks is not None
+    }
+    return dataset.assign({n: v for n, v in changed.items() if n in dataset.data_vars})

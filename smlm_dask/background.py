@@ -70,13 +70,20 @@ def background_spatial_mean(
     movie = check_movie(movie)
     radii = _radii(radius, movie)
     taps = [gaussian_taps(r / 2) for r in radii]
-    data = _graph.frame_map(smooth, _graph.movie_data(movie), *taps, dtype="f4")
+    data = spatial_mean(movie, *taps)
     return to_dataset(
         "background_spatial_mean",
         {"background": (("frame", "y", "x"), data), "noise_factor": ((), noise_factor(*taps))},
         coords=movie.coords,
         parameters={"radius": radii},
     )
+
+
+def spatial_mean(
+    movie: xr.DataArray, taps_y: NDArray[np.float32], taps_x: NDArray[np.float32]
+) -> Any:
+    """Each frame correlated with taps of any length along y and x, float32."""
+    return _graph.frame_map(smooth, _graph.movie_data(movie), taps_y, taps_x, dtype="f4")
 
 
 def _radii(radius: float | tuple[float, float], movie: xr.DataArray) -> tuple[float, float]:

@@ -13,7 +13,9 @@ from smlm_dask.kernels.gain import FIT_NAMES, robust_moments, robust_variance, t
 from smlm_dask.movie import check_movie
 from smlm_dask.variables import to_dataset
 
-__all__ = ["estimate_gain"]
+__all__ = ["estimate_gain", "photon_transfer"]
+
+Values = dict[str, tuple[tuple[str, ...], Any]]
 
 
 def estimate_gain(
@@ -81,14 +83,8 @@ def estimate_gain(
     """
     _check(window, bins)
     movie = check_movie(movie, minimum_frames=window or 2)
-    level, variance = _moments(movie, window)
-    curve = _graph.finish(transfer_curve, level, variance, bins, shape=(3 * (bins + 1) + 7,))
-    values = {
-        "signal_mean": (("y", "x"), level),
-        "signal_variance": (("y", "x"), variance),
-        **_curve(curve, bins),
-        "quantum_efficiency": ((), float(quantum_efficiency)),
-    }
+    values = photon_transfer(movie, window, bins)
+    values["quantum_efficiency"] = (), float(quantum_efficiency)
     if offset is not None:
         values["offset"] = _offset(offset, movie)
     coords = {n: movie.coords[n] for n in ("y", "x", "pixel_size_y", "pixel_size_x")}
@@ -96,9 +92,17 @@ def estimate_gain(
         "estimate_gain",
         values,
         coords=coords | {"parameter": list(FIT_NAMES)},
-        passes=1 if window else _graph.STREAM_PASSES,
+        passes=1 if window else _graph.stream_passes(_graph.movie_data(movie)),
         parameters={"window": window, "bins": bins},
     )
+
+
+def photon_transfer(movie: xr.DataArray, window: int | None, bins: int) -> Values:
+    """Maps, bins, line and gain of a movie of any length, by name."""
+    level, variance = _moments(movie, window)
+    curve = _graph.finish(transfer_curve, level, variance, bins, shape=(3 * (bins + 1) + 7,))
+    maps = {"signal_mean": (("y", "x"), level), "signal_variance": (("y", "x"), variance)}
+    return maps | _curve(curve, bins)
 
 
 def _check(window: int | None, bins: int) -> None:
@@ -116,7 +120,7 @@ def _moments(movie: xr.DataArray, window: int | None) -> tuple[Any, Any]:
     kind = np.dtype("f4") if data.dtype == np.float32 else np.dtype("f8")
     if window is None:
         median, mad = _graph.stream_selection(data)
-        return median, robust_variance(mad)
+        return median, _graph.apply(robust_variance, mad)
     starts = range(0, len(movie) // window * window, window)
     tiled = _graph.tile(data, window)
     moments = _graph.window_map(robust_moments, tiled, starts, window, lead=(2,), dtype=kind)
@@ -125,7 +129,7 @@ def _moments(movie: xr.DataArray, window: int | None) -> tuple[Any, Any]:
     return mean[0], mean[1]
 
 
-def _curve(curve: Any, bins: int) -> dict[str, tuple[tuple[str, ...], Any]]:
+def _curve(curve: Any, bins: int) -> Values:
     n = bins + 1
     slope, stderr = curve[3 * n], curve[3 * n + 4]
     good = curve[-1] == 0

@@ -9,6 +9,7 @@ from typing import Any
 
 import numpy as np
 import xarray as xr
+from dask.base import tokenize
 from numpy.typing import ArrayLike
 
 from smlm_dask.errors import (
@@ -247,8 +248,9 @@ def _cut(movie: xr.DataArray, chunks: Chunks, token: object) -> xr.DataArray:
             wanted=f"sizes of frame, y and x that make at most {MOST_CHUNKS} chunks",
             fix='e.g. chunks={"frame": 200}, or leave it out',
         )
-    name_prefix = "open-" if token is not None else "as-"
-    return movie.chunk(chunks, name_prefix=name_prefix, token=token)  # type: ignore[arg-type]
+    name = f"open_movie-{tokenize(token, dict(chunks))}" if token is not None else None
+    # The variable alone: DataArray.chunk would make the time a dask array as well.
+    return movie.copy(data=movie.variable.chunk(chunks, name=name).data)
 
 
 def _dims_error(dims: tuple[Any, ...]) -> DimsError:

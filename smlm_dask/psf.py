@@ -97,9 +97,14 @@ def estimate_psf(
         "estimate_psf",
         {name: _part(packed, name, *part) for name, part in parts.items()},
         coords={"lag_y": lags, "lag_x": lags},
-        passes=1 if window or not remove_background else 1 + _graph.STREAM_PASSES,
+        passes=_passes(movie, window, remove_background),
         parameters={"window": window, "max_frames": max_frames, "method": method},
     )
+
+
+def _passes(movie: xr.DataArray, window: int | None, remove_background: bool) -> int:
+    whole = window is None and remove_background
+    return 1 + _graph.stream_passes(_graph.movie_data(movie)) if whole else 1
 
 
 def _check_size(size_pixels: int, movie: xr.DataArray) -> None:

@@ -23,6 +23,7 @@ ChunksLike: TypeAlias = int | Sequence[int | Sequence[int]] | None
 Rule: TypeAlias = tuple[Callable[[float], bool], str]
 
 _CHUNK_BYTES = 64 * 2**20
+_CHUNK_FRAMES = 200
 _TRACE = 1_000_000
 _POSITIVE: Rule = (lambda v: 0 < v < math.inf, "a finite number > 0")
 _NOT_NEGATIVE: Rule = (lambda v: 0 <= v < math.inf, "a finite number >= 0")
@@ -310,7 +311,7 @@ def simulate_movie(
         Same seed, same movie.
     chunks : int or (frame, y, x), optional
         Frames in a block, or sizes of each axis (an int, a tuple of sizes, or -1 for all). By
-        default whole frames, as many as fit 64 MiB.
+        default whole frames, as many as fit 64 MiB but no more than 200.
 
     Returns
     -------
@@ -473,7 +474,7 @@ def _chunks(
     chunks: ChunksLike, sizes: tuple[int, int, int], itemsize: int = 2
 ) -> tuple[Sizes, Sizes, Sizes]:
     if chunks is None:
-        chunks = max(1, _CHUNK_BYTES // (sizes[1] * sizes[2] * itemsize))
+        chunks = min(_CHUNK_FRAMES, max(1, _CHUNK_BYTES // (sizes[1] * sizes[2] * itemsize)))
     wanted = (chunks, -1, -1) if isinstance(chunks, int) else tuple(chunks)
     if len(wanted) != 3:
         raise _bad_chunks(chunks, sizes)

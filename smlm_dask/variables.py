@@ -129,10 +129,9 @@ def _declared(name: str, dims: Dims | str, value: Any) -> xr.Variable:
     variable = VARIABLES.get(name)
     if variable is None or dims not in variable.forms:
         raise _undeclared(name, dims)
-    attrs: dict[str, object] = {"long_name": variable.meaning, "units": variable.forms[dims]}
-    if name == "status":
-        attrs |= _flags()
-    return xr.Variable(dims, value, {k: v for k, v in attrs.items() if v != ""})
+    unit = variable.forms[dims]
+    attrs: dict[str, object] = {"long_name": variable.meaning} | ({"units": unit} if unit else {})
+    return xr.Variable(dims, value, attrs | (_flags() if name == "status" else {}))
 
 
 def _flags() -> dict[str, object]:

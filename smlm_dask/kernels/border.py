@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from typing import Any
 
 import numba
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from smlm_dask.kernels.crops import Crops, place, slices
+from smlm_dask.kernels.crops import Crops, batch_length, place, slices
 from smlm_dask.kernels.projection import model_dots
 
 __all__ = ["border_sums", "remove_border_background"]
@@ -55,14 +56,11 @@ def border_sums(
     """
     crops = place(frames, index, y0, x0, size)
     sums = np.empty((crops.valid.size, 2))
-    for part in slices(len(sums), 8 * size[0] * size[1]):
-        count = np.ones((part.stop - part.start, *size))
-        if padding:
-            _clear_padding(*crops.part(part), count)
-        medians = _medians(crops, part, count, padding)
+    for part, count, medians in _batches(crops, padding):
         total = np.zeros(len(medians))
         model_dots(*crops.part(part), count, 1.0, total)
-        sums[part, 0] = total - medians * count.sum((1, 2))
+        pixels = count.sum((1, 2)) if padding else size[0] * size[1]
+        sums[part, 0] = total - medians * np.float64(pixels)
         sums[part, 1] = medians
     sums[~crops.valid] = np.nan
     return sums
@@ -92,12 +90,9 @@ def remove_border_background(
     placed = place(crops, np.arange(n), zeros, zeros, (size[0], size[1]))
     work = _work_dtype(placed.frames)
     corrected, medians = np.empty(np.shape(crops), work), np.empty(n, work)
-    for part in slices(n, 8 * size[0] * size[1]):
-        count = np.ones((part.stop - part.start, *size))
-        if padding:
-            _clear_padding(*placed.part(part), count)
-        medians[part] = _medians(placed, part, count, padding)
-        np.subtract(placed.frames[part], medians[part, None, None], out=corrected[part])
+    for part, count, found in _batches(placed, padding):
+        medians[part] = found
+        np.subtract(placed.frames[part], found[:, None, None], out=corrected[part])
         corrected[part][count == 0] = 0
     return corrected, medians
 
@@ -106,16 +101,25 @@ def _work_dtype(frames: Array) -> np.dtype[Any]:
     return np.result_type(frames.dtype, np.float32)
 
 
-def _medians(crops: Crops, part: slice, count: Array, padding: bool) -> Array:
-    """Medians of the borders of some crops; of pixels with ``count`` 0, nothing is taken."""
-    rows, columns = _ring(*crops.size)
-    border = np.empty((len(rows), len(count)), _work_dtype(crops.frames))
-    _gather(*crops.part(part), rows, columns, count, border)
-    medians = np.empty(len(count), border.dtype)
-    _middle(border, medians)
-    if padding:
-        medians[np.isnan(medians)] = 0
-    return medians
+def _batches(crops: Crops, padding: bool) -> Iterator[tuple[slice, Array, Array]]:
+    """Which crops, 1 for each pixel that counts and 0 for padding, and the medians."""
+    ring = _ring(*crops.size)
+    length = batch_length(len(crops.valid), 8 * crops.size[0] * crops.size[1])
+    counts = np.ones((length, *crops.size))
+    borders = np.empty((len(ring[0]), length), _work_dtype(crops.frames))
+    for part in slices(len(crops.valid), length):
+        count = counts[: part.stop - part.start]
+        if padding:
+            count[:] = 1.0
+            _clear_padding(*crops.part(part), count)
+        border, medians = borders[:, : len(count)], np.empty(len(count), borders.dtype)
+        number = np.zeros(len(count), np.int64)
+        _gather(*crops.part(part), *ring, count, border, number)
+        _sort_columns(border)
+        _middle(border, number, medians)
+        if padding:
+            medians[number == 0] = 0
+        yield part, count, medians
 
 
 def _ring(rows: int, columns: int) -> tuple[Array, Array]:
@@ -135,47 +139,69 @@ def _gather(
     columns: Array,
     count: Array,
     border: Array,
+    number: Array,
 ) -> None:
-    """The border of each crop in a column of ``border``, NaN where there is padding."""
+    """The border of each crop in a column of ``border``; infinity stands for what is no number.
+
+    ``number`` counts the numbers: sorted, they come before what stands for none.
+    """
     for k in range(valid.size):
+        if not valid[k]:
+            border[:, k] = np.inf
+            continue
+        frame, top, left = np.uint64(index[k]), np.uint64(y0[k]), np.uint64(x0[k])
         for j in range(rows.size):
-            if valid[k] and count[k, rows[j], columns[j]] != 0.0:
-                border[j, k] = frames[index[k], y0[k] + rows[j], x0[k] + columns[j]]
-            else:
-                border[j, k] = np.nan
+            y, x = np.uint64(rows[j]), np.uint64(columns[j])
+            value = border.dtype.type(frames[frame, top + y, left + x])
+            counts = value == value and count[k, y, x] != 0.0
+            number[k] += counts
+            border[j, k] = value if counts else np.inf
 
 
 @numba.njit(nogil=True, cache=True)
-def _middle(border: Array, medians: Array) -> None:
-    """Median of each column by counting ranks: no order to find, so SIMD runs over the columns.
+def _sort_columns(border: Array) -> None:
+    """Sort every column, by a network that SIMD runs over the columns.
 
-    The number of rank ``r`` is the one with at most ``r`` smaller and more than ``r`` not larger
-    ones. NaN is neither smaller nor larger, so it drops out by itself. Quadratic in the border,
-    and still faster than sorting up to some hundred pixels.
+    Batcher's merge exchange (Knuth, volume 3, algorithm 5.2.2 M): which rows are compared does
+    not depend on the values. Tried: counting ranks (4x slower for 40 rows).
     """
-    pixels, crops = border.shape
-    number = np.zeros(crops, np.int32)
-    smaller, not_larger = np.empty(crops, np.int32), np.empty(crops, np.int32)
-    low, high = np.full(crops, np.nan, border.dtype), np.full(crops, np.nan, border.dtype)
-    for j in range(pixels):
-        for k in range(crops):
-            number[k] += border[j, k] == border[j, k]
-    for i in range(pixels):
-        smaller[:] = 0
-        not_larger[:] = 0
-        for j in range(pixels):
-            for k in range(crops):
-                smaller[k] += border[j, k] < border[i, k]
-                not_larger[k] += border[j, k] <= border[i, k]
-        for k in range(crops):
-            lower, upper = (number[k] - 1) // 2, number[k] // 2
-            if smaller[k] <= lower < not_larger[k]:
-                low[k] = border[i, k]
-            if smaller[k] <= upper < not_larger[k]:
-                high[k] = border[i, k]
+    rows = border.shape[0]
+    top = 1
+    while 2 * top < rows:
+        top *= 2
+    p = top
+    while p > 0:
+        q, r, d = top, 0, p
+        while True:
+            for i in range(rows - d):
+                if i & p == r:
+                    _exchange(border[i], border[i + d])
+            if q == p:
+                break
+            d, q, r = q - p, q // 2, p
+        p //= 2
+
+
+@numba.njit(nogil=True, cache=True)
+def _exchange(low: Array, high: Array) -> None:
+    for k in range(low.size):
+        a, b = low[k], high[k]
+        low[k] = a if a < b else b
+        high[k] = b if a < b else a
+
+
+@numba.njit(nogil=True, cache=True)
+def _middle(border: Array, number: Array, medians: Array) -> None:
+    """The middle of each sorted column, or the mean of the two, in the type of the border."""
     half = border.dtype.type(0.5)
-    for k in range(crops):
-        medians[k] = low[k] if number[k] % 2 else half * (low[k] + high[k])
+    for k in range(number.size):
+        middle = number[k] // 2
+        if number[k] == 0:
+            medians[k] = np.nan
+        elif number[k] % 2:
+            medians[k] = border[middle, k]
+        else:
+            medians[k] = half * (border[middle - 1, k] + border[middle, k])
 
 
 @numba.njit(nogil=True, cache=True)

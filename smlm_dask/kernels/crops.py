@@ -5,15 +5,15 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import Any, NamedTuple
 
-import numba
 import numpy as np
 from numpy.typing import ArrayLike, DTypeLike, NDArray
 
-__all__ = ["Crops", "constant", "inside", "place", "slices"]
+__all__ = ["Crops", "batch_length", "constant", "inside", "place", "slices"]
 
 Array = NDArray[Any]
 
-# What is made for a batch of crops (shapes, borders) stays in the second-level cache.
+# What is made for a batch of crops (shapes, borders) stays in the second-level cache. It is made
+# once and overwritten: fresh memory of that size costs more than filling it.
 BATCH_BYTES = 1 << 18
 NATIVE = frozenset("?bBhHiIlLqQfd")
 
@@ -94,11 +94,15 @@ def place(
     return Crops(frames, valid, index, y0, x0, size)
 
 
-def slices(n: int, bytes_each: int) -> Iterator[slice]:
-    """Consecutive batches of ``n`` crops that need ``bytes_each`` bytes of scratch."""
-    step = min(1024, max(32, BATCH_BYTES // max(bytes_each, 1)))
-    for start in range(0, n, step):
-        yield slice(start, min(start + step, n))
+def batch_length(n: int, bytes_each: int) -> int:
+    """How many of ``n`` crops to work on at a time, if each needs ``bytes_each`` of scratch."""
+    return min(n, max(32, min(1024, BATCH_BYTES // max(bytes_each, 1))))
+
+
+def slices(n: int, length: int) -> Iterator[slice]:
+    """Consecutive batches of ``n`` crops."""
+    for start in range(0, n, max(length, 1)):
+        yield slice(start, min(start + length, n))
 
 
 def constant(values: ArrayLike, dtype: DTypeLike, shape: tuple[int, ...] | None = None) -> Array:

@@ -65,6 +65,7 @@ def _no_curve(bins: int, reason: Reason) -> NDArray[np.float64]:
 
 
 def _bins(x: NDArray[Any], v: NDArray[Any], bins: int) -> tuple[NDArray[np.float64], ...]:
+    """Mean level, mean variance and count of each bin."""
     where = np.digitize(x, np.linspace(x.min(), x.max(), bins + 1)) - 1
     count = np.bincount(where, minlength=bins + 1)
     few = count <= FEWEST_PIXELS

@@ -8,10 +8,16 @@ import numpy as np
 from numpy.typing import NDArray
 
 from smlm_dask.kernels.crops import inside
-from smlm_dask.kernels.photons import border_sums, gaussian_sums, rotated_sums, spline_sums
+from smlm_dask.kernels.photons import (
+    border_sums,
+    gaussian_sums,
+    remove_border_background,
+    rotated_sums,
+    spline_sums,
+)
 from smlm_dask.kernels.reason import Reason
 
-__all__ = ["COLUMNS", "RESULTS", "integrate_border", "integrate_gaussian", "integrate_spline"]
+__all__ = ["COLUMNS", "RESULTS", "integrate_border", "integrate_gaussian", "integrate_spline", "without_border"]
 
 Array = NDArray[Any]
 
@@ -41,6 +47,11 @@ def integrate_border(
     out[:, 1] = level
     out[:, 4] = _status(out[:, 0], y0, x0, size, block.shape)
     return out
+
+
+def without_border(crops: Array) -> Array:
+    """Crops less the median of their border, zeros connected to the border taken for padding."""
+    return remove_border_background(crops, padding=True)[0]
 
 
 def integrate_gaussian(

@@ -8,7 +8,6 @@ No crop is copied, no array of all shapes is made, and a new type of frames comp
 from __future__ import annotations
 
 import math
-from collections.abc import Callable
 from typing import Any
 
 import numba
@@ -16,7 +15,7 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from smlm_dask.kernels.border import border_sums, remove_border_background
-from smlm_dask.kernels.crops import constant, inside, place, slices
+from smlm_dask.kernels.crops import batch_length, constant, inside, place, slices
 from smlm_dask.kernels.erf import FAST, interval_share, signed_tail
 from smlm_dask.kernels.projection import Background, project, summarise
 from smlm_dask.kernels.spline import spline_shapes
@@ -54,10 +53,12 @@ def gaussian_sums(
     background = Background(crops, level, series, series_index, series_offset)
     columns = _columns(len(crops.valid), mu_y, mu_x, sigma_y, sigma_x)
     sums = np.empty((len(crops.valid), 3))
-    for part in slices(len(sums), 8 * (sum(size) + max(size) + 1)):
-        count = part.stop - part.start
-        model = np.empty((count, size[0])), np.empty((count, size[1]))
-        _separable_shapes(*(a[part] for a in columns), *pixel, *model, sums[part])
+    length = batch_length(len(sums), 8 * (sum(size) + max(size) + 1))
+    share_y, share_x = np.empty((length, size[0])), np.empty((length, size[1]))
+    tails = np.empty((max(size) + 1, length))
+    for part in slices(len(sums), length):
+        model = share_y[: len(sums[part])], share_x[: len(sums[part])]
+        _separable_shapes(*(a[part] for a in columns), *pixel, tails, *model, sums[part])
         project(crops, background, part, model, sums[part])
     return sums
 
@@ -84,8 +85,10 @@ def rotated_sums(
     background = Background(crops, level, series, series_index, series_offset)
     columns = _columns(len(crops.valid), mu_y, mu_x, sigma_y, sigma_x, theta)
     sums = np.empty((len(crops.valid), 3))
-    for part in slices(len(sums), 8 * size[0] * size[1]):
-        model = np.empty((part.stop - part.start, *size))
+    length = batch_length(len(sums), 8 * size[0] * size[1])
+    models = np.empty((length, *size))
+    for part in slices(len(sums), length):
+        model = models[: len(sums[part])]
         _rotated_shapes(*(a[part] for a in columns), *pixel, model, sums[part])
         project(crops, background, part, (model,), sums[part])
     return sums
@@ -116,8 +119,10 @@ def spline_sums(
     columns = _columns(len(crops.valid), mu_y, mu_x, z)
     spline = [constant(a, np.float64) for a in (knots_y, knots_x, knots_z, coefficients)]
     sums = np.empty((len(crops.valid), 3))
-    for part in slices(len(sums), 8 * size[0] * size[1]):
-        model = np.empty((part.stop - part.start, *size))
+    length = batch_length(len(sums), 8 * size[0] * size[1])
+    models = np.empty((length, *size))
+    for part in slices(len(sums), length):
+        model = models[: len(sums[part])]
         spline_shapes(*(a[part] for a in columns), *pixel, *spline, model, sums[part])
         project(crops, background, part, (model,), sums[part])
     return sums
@@ -146,11 +151,11 @@ def _separable_shapes(
     sigma_x: Array,
     pixel_y: float,
     pixel_x: float,
+    tails: Array,
     share_y: Array,
     share_x: Array,
     sums: Array,
 ) -> None:
-    tails = np.empty((max(share_y.shape[1], share_x.shape[1]) + 1, mu_y.size))
     _axis_shares(mu_y, sigma_y, pixel_y, tails[: share_y.shape[1] + 1], share_y)
     _axis_shares(mu_x, sigma_x, pixel_x, tails[: share_x.shape[1] + 1], share_x)
     for k in range(mu_y.size):

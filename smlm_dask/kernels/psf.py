@@ -92,7 +92,7 @@ def power_spectrum(frames: NDArray[Any], background: NDArray[Any] | None = None)
 def _centred(frames: NDArray[Any], floor: NDArray[np.float32] | None) -> NDArray[np.float32]:
     # An infinity becomes NaN here, and the answer with it.
     with np.errstate(invalid="ignore", over="ignore"):
-        batch = frames.astype(np.float32)
+        batch = frames.astype(np.float32, order="C")  # the mean's last bit depends on the layout
         if floor is not None:
             batch -= floor
             np.maximum(batch, 0, out=batch)
@@ -202,7 +202,9 @@ def fit_gaussian(
         Upper bound of the amplitude; its lower bound is 0.75. A narrow PSF, scaled to its nearest
         neighbour, has a true amplitude of 1.5 to 2.1.
     seed_pixels
-        Integrate over squares of the smaller pixel size even where pixels are oblong, as smlmlp.
+        Fit as smlmlp does: integrate over squares of the smaller pixel size even where pixels are
+        oblong, and keep the angle within 0 to 90 degree on the way, where the fit may get stuck at
+        0 when the answer is beyond 45. Otherwise the angle is free and turned back at the end.
     """
     unit = min(pixel_size)
     reach = psf.shape[0] // 2
@@ -216,17 +218,23 @@ def fit_gaussian(
         sigma_x, sigma_y, amplitude, offset, theta = map(float, parameters)
         return amplitude * _gaussian(y, x, sigma_x, sigma_y, theta, extent) + offset - seen
 
-    bounds = [0, 0, 0.75, -0.25, 0], [reach, reach, max_amplitude, 0.25, 90]
+    low, high = (0, 90) if seed_pixels else (-math.inf, math.inf)
+    bounds = [0, 0, 0.75, -0.25, low], [reach, reach, max_amplitude, 0.25, high]
     # What curve_fit does with bounds, without its warning where the covariance is singular.
     found = least_squares(residual, _START, bounds=bounds, method="trf")
     return _to_fit(found, unit) if found.success else _no_fit()
 
 
 def _to_fit(found: OptimizeResult, unit: float) -> GaussianFit:
-    sigma_x, sigma_y, amplitude, offset, theta = map(float, found.x)
-    order, scale = [0, 1, 4, 2, 3], np.array([unit, unit, 1, 1, 1])
+    """Give widths their unit and turn the angle back to 0..90 degree, a quarter swapping them."""
+    theta = float(found.x[4])
+    quarters = 0 if 0 <= theta <= 90 else math.floor(theta / 90)
+    order = [1, 0, 4, 2, 3] if quarters % 2 else [0, 1, 4, 2, 3]
+    scale = np.array([unit, unit, 1, 1, 1])
+    values = found.x[order] * scale - [0, 0, 90 * quarters, 0, 0]
+    sigma_x, sigma_y, theta, amplitude, offset = map(float, values)
     variance = _variances(found)[order] * scale**2
-    return GaussianFit(sigma_x * unit, sigma_y * unit, theta, amplitude, offset, variance)
+    return GaussianFit(sigma_x, sigma_y, theta, amplitude, offset, variance)
 
 
 def _variances(found: OptimizeResult) -> Image:
@@ -280,10 +288,16 @@ def _gaussian(
     theta: float,
     extent: tuple[float, float],
 ) -> Image:
-    """Peak-1 Gaussian, its x axis along (cos, -sin) of (x, y), integrated over rotated pixels."""
+    """Peak-1 Gaussian, its x axis along (cos, -sin) of (x, y), integrated over pixels.
+
+    The pixel enters each axis as a box with the pixel's own variance along that axis: exact for
+    angles of 0 and 90 degree; a square stays itself at any angle.
+    """
     cos, sin = math.cos(math.radians(theta)), math.sin(math.radians(theta))
-    along_x = _integrated(x * cos - y * sin, sigma_x, extent[1])
-    return along_x * _integrated(x * sin + y * cos, sigma_y, extent[0])
+    box_x = math.hypot(extent[1] * cos, extent[0] * sin)
+    box_y = math.hypot(extent[1] * sin, extent[0] * cos)
+    along_x = _integrated(x * cos - y * sin, sigma_x, box_x)
+    return along_x * _integrated(x * sin + y * cos, sigma_y, box_y)
 
 
 def _integrated(x: Image, sigma: float, extent: float) -> Image:
@@ -311,7 +325,9 @@ def spline(psf: Image, pixel_size: tuple[float, float]) -> Spline:
     steps = np.delete(np.arange(-reach, reach + 1), reach)
     kept = psf[np.ix_(steps + reach, steps + reach)]
     y, x = (steps * size for size in pixel_size)
-    ty, tx, coeffs = (np.float32(part) for part in RectBivariateSpline(y, x, kept, s=0).tck)
+    ty, tx, coeffs = (
+        np.asarray(part, np.float32) for part in RectBivariateSpline(y, x, kept, s=0).tck
+    )
     return Spline(tx, ty, coeffs.reshape(count, count))
 
 
@@ -326,16 +342,17 @@ def evaluate_spline(
 
     Zero outside the knots' span, NaN for a spline of NaN.
     """
+    if not (np.isfinite(tx).all() and np.isfinite(ty).all()):
+        return np.full((len(y), len(x)), np.nan)
     return np.asarray(_basis(ty, y) @ coeffs.astype(np.float64) @ _basis(tx, x).T, np.float64)
 
 
 def _basis(knots: NDArray[np.float32], positions: Image) -> Image:
     """Every cubic B-spline at every position: ``(position, spline)``."""
-    count = len(knots) - 4
-    if not np.isfinite(knots).all():
-        return np.full((len(positions), count), np.nan)
     low, high = knots[3], knots[-4]
     # Compared as float32: a position on the border is one with the knot that was rounded there.
     rounded = np.asarray(positions, np.float32)
-    values = BSpline(knots.astype(np.float64), np.eye(count), 3)(np.clip(positions, low, high))
+    values = BSpline(knots.astype(np.float64), np.eye(len(knots) - 4), 3)(
+        np.clip(positions, low, high)
+    )
     return np.asarray(values * ((rounded >= low) & (rounded <= high))[:, None], np.float64)

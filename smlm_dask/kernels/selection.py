@@ -135,12 +135,13 @@ def _fill(out: Array, frames: Array, kernel: Callable[[Array], Array]) -> None:
 def _bands(frames: Array) -> Iterator[tuple[slice, slice]]:
     """Cut the frame into whole rows, or parts of one, that hold about `BAND_BYTES` over time."""
     _, height, width = frames.shape
-    pixels = max(BAND_BYTES // (len(frames) * frames.itemsize), 1)
-    rows = max(pixels // max(width, 1), 1)
-    columns = max(pixels // WIDTH, 1) * WIDTH
+    pixels = BAND_BYTES // (len(frames) * frames.itemsize)
+    rows, columns = pixels // max(width, 1), max(width, 1)
+    if rows == 0:
+        rows, columns = 1, max(pixels // WIDTH, 1) * WIDTH
     for y in range(0, height, rows):
-        for x in range(0, width, width if rows > 1 else columns):
-            yield slice(y, y + rows), slice(x, x + (width if rows > 1 else columns))
+        for x in range(0, width, columns):
+            yield slice(y, y + rows), slice(x, x + columns)
 
 
 def load_band(part: Array, band: Array) -> Array:
@@ -157,7 +158,7 @@ def _rank(samples: Array, k: int) -> Array:
     if samples.dtype.char not in WITH_KEYS:
         return _numpy_rank(samples, k)
     keys, lost = to_keys(samples)
-    values = from_keys(_select(keys, k, k), samples.dtype)
+    values = from_keys(_select(keys, k, k, 1)[0], samples.dtype)
     return _with_nan(values, lost)
 
 
@@ -165,7 +166,7 @@ def _median(samples: Array) -> Array:
     if samples.dtype.char not in WITH_KEYS:
         return _numpy_median(samples)
     keys, lost = to_keys(samples)
-    return _with_nan(_middle(_select(keys, *_middle_ranks(keys)), samples.dtype), lost)
+    return _with_nan(_middle(_select(keys, *_middle_ranks(keys), 1)[0], samples.dtype), lost)
 
 
 def _median_and_mad(samples: Array) -> Array:
@@ -174,8 +175,10 @@ def _median_and_mad(samples: Array) -> Array:
     if samples.dtype.kind == "f":
         return _float_median_and_mad(samples)
     keys, _ = to_keys(samples)
-    pair, twice_mad = _select_with_mad(keys, *_middle_ranks(keys))
-    return np.concatenate((_middle(pair, samples.dtype), twice_mad / 2))
+    middles, distances = _select(keys, *_middle_ranks(keys), 2)
+    half = (middles[0] ^ middles[-1]) & 1  # what every distance lacks, twice
+    twice_mad = distances[0].astype(np.int64) + distances[-1] + half
+    return np.concatenate((_middle(middles, samples.dtype), twice_mad[None] / 2))
 
 
 def _float_median_and_mad(samples: Array) -> Array:
@@ -214,7 +217,7 @@ def to_keys(samples: Array) -> tuple[Array, Array | None]:
 
 
 def from_keys(keys: Array, dtype: np.dtype[Any]) -> Array:
-    """The samples of dtype `dtype` that `keys` stand for."""
+    """Give back the samples of dtype `dtype` that `keys` stand for."""
     if dtype.kind == "f":
         return _fold(keys)[0].view(dtype)
     return (keys ^ _sign_bit(dtype) if dtype.kind == "i" else keys).view(dtype)
@@ -244,41 +247,21 @@ def _fold(bits: Array) -> tuple[Array, Array]:
 
 
 @njit(nogil=True, cache=True)
-def _select(keys: Array, first: int, last: int) -> Array:
-    """Keys of rank `first` and, if it is the next one, of rank `last`: (rank, pixel)."""
+def _select(keys: Array, first: int, last: int, stages: int) -> Array:
+    """Keys of rank `first` and, if it is the next one, of rank `last`: (stage, rank, pixel).
+
+    A second stage takes the same ranks of the distances from the mean of what the first found.
+    """
     frames, pixels = keys.shape
-    tile = _new_tile(keys)
-    chosen = np.empty((1 + last - first, pixels), keys.dtype)
+    tile = np.empty((-(-frames // UNROLL), UNROLL, WIDTH), keys.dtype)
+    chosen = np.empty((stages, 1 + last - first, pixels), keys.dtype)
     for start in range(0, pixels, WIDTH):
         _cut(keys, start, tile)
-        _choose(tile, frames, first, chosen[:, start : start + WIDTH])
+        for stage in range(stages):
+            if stage > 0:
+                _deviate(tile, chosen[0, :, start : start + WIDTH])
+            _choose(tile, frames, first, chosen[stage, :, start : start + WIDTH])
     return chosen
-
-
-@njit(nogil=True, cache=True)
-def _select_with_mad(keys: Array, first: int, last: int) -> tuple[Array, Array]:
-    """`_select` of the middle ranks of unsigned keys, and twice the MAD: (1, pixel)."""
-    frames, pixels = keys.shape
-    tile = _new_tile(keys)
-    chosen = np.empty((1 + last - first, pixels), keys.dtype)
-    spread = np.empty_like(chosen)
-    twice_mad = np.empty((1, pixels), np.int64)
-    for start in range(0, pixels, WIDTH):
-        stop = start + WIDTH
-        _cut(keys, start, tile)
-        _choose(tile, frames, first, chosen[:, start:stop])
-        half = _deviate(tile, chosen[0, start:stop], chosen[-1, start:stop])
-        _choose(tile, frames, first, spread[:, start:stop])
-        for j in range(WIDTH):
-            low, high = np.int64(spread[0, start + j]), np.int64(spread[-1, start + j])
-            twice_mad[0, start + j] = low + high + half[j]
-    return chosen, twice_mad
-
-
-@njit(nogil=True, cache=True)
-def _new_tile(keys: Array) -> Array:
-    """Room for one tile, (step, frame of the step, pixel)."""
-    return np.empty((-(-keys.shape[0] // UNROLL), UNROLL, WIDTH), keys.dtype)
 
 
 @njit(nogil=True, cache=True)
@@ -295,23 +278,21 @@ def _cut(keys: Array, start: int, tile: Array) -> None:
 
 
 @njit(nogil=True, cache=True)
-def _deviate(tile: Array, low: Array, high: Array) -> Array:
-    """Replace unsigned keys by their distance from the mean m of `low` and `high`.
+def _deviate(tile: Array, middles: Array) -> None:
+    """Replace unsigned keys by their distance from the mean of one or two `middles`.
 
-    Of an m that is half an integer, the distance lacks one half: it then fits the dtype of the
-    keys. Twice that half, 0 or 1, is returned.
+    Where that is half an integer, the distance lacks the half and so fits the dtype of the keys.
     """
-    floor = np.empty_like(low)
-    ceiling = np.empty_like(low)
+    floor = middles[0].copy()
+    ceiling = middles[-1].copy()
     for j in range(WIDTH):
-        twice = np.int64(low[j]) + np.int64(high[j])
+        twice = np.int64(floor[j]) + np.int64(ceiling[j])
         floor[j], ceiling[j] = twice >> 1, (twice + 1) >> 1
     for b in range(tile.shape[0]):
         for i in range(UNROLL):
             for j in range(WIDTH):
                 x = tile[b, i, j]
                 tile[b, i, j] = floor[j] - x if x <= floor[j] else x - ceiling[j]
-    return ceiling - floor
 
 
 @njit(nogil=True, cache=True)
@@ -336,8 +317,8 @@ def _bounds(tile: Array) -> tuple[Array, Array]:
             least, most = low[j], high[j]
             for i in range(UNROLL):
                 x = tile[b, i, j]
-                least = x if x < least else least
-                most = x if x > most else most
+                least = min(least, x)
+                most = max(most, x)
             low[j], high[j] = least, most
     return low, high
 
@@ -364,7 +345,7 @@ def _bisect(tile: Array, k: int, low: Array, high: Array) -> None:
 
 @njit(nogil=True, cache=True)
 def _count(tile: Array, limit: Array, count: Array) -> None:
-    """Number of keys <= `limit`, per pixel, written to `count`.
+    """Write to `count` the number of keys <= `limit`, per pixel.
 
     Counted in the dtype of the keys, the widest vectors, and added up before that overflows.
     """
@@ -402,7 +383,7 @@ def _next(tile: Array, k: int, low: Array) -> Array:
             least, bound = above[j], low[j]
             for i in range(UNROLL):
                 x = tile[b, i, j] if tile[b, i, j] > bound else highest
-                least = x if x < least else least
+                least = min(least, x)
             above[j] = least
     for j in range(WIDTH):
         above[j] = low[j] if count[j] > k + 1 else above[j]

@@ -266,23 +266,27 @@ def fading(location: tuple[Span], scene: Scene) -> Floats:
 
 def drift(location: tuple[Span], speed: float) -> Floats:
     """Way of the sample since frame 0: shape (frame,), nm."""
-    return speed * np.arange(*location[0])
+    way: Floats = speed * np.arange(*location[0])
+    return way
 
 
 def background_image(tile: Tile, scene: Scene) -> Floats:
     """Background of a fresh, steadily lit sample: shape (y, x), photon / pix."""
-    (y0, y1), (x0, x1) = tile
     field, glow = scene.field, scene.glow
-    y = _unit_axis(y0, y1, field.height)[:, None]
-    x = _unit_axis(x0, x1, field.width)[None, :]
-    blob = glow.blob * np.exp(-(x**2 + y**2) / (2 * 0.3**2))
-    image: Floats = glow.background * np.maximum(1.0 + glow.gradient * x + blob, 0.0)
+    y, x = _unit_axis(field.height), _unit_axis(field.width)
+    # Of whole axes, cut afterwards: vector units may round the ends of an array otherwise.
+    bell_y, bell_x = np.exp(-(y * y) / 0.18), np.exp(-(x * x) / 0.18)
+    rows, columns = slice(*tile[0]), slice(*tile[1])
+    blob = glow.blob * bell_y[rows, None] * bell_x[None, columns]
+    rise = glow.gradient * x[None, columns]
+    image: Floats = glow.background * np.maximum(1.0 + rise + blob, 0.0)
     return image
 
 
-def _unit_axis(start: int, stop: int, size: int) -> Floats:
-    """-1 at the first pixel of the sensor, +1 at its last."""
-    return (2.0 * np.arange(start, stop) - (size - 1)) / max(size - 1, 1)
+def _unit_axis(size: int) -> Floats:
+    """Spread -1 at the first pixel of the sensor to +1 at its last; 0 if it is the only one."""
+    axis: Floats = (2.0 * np.arange(size) - (size - 1)) / max(size - 1, 1)
+    return axis
 
 
 # ------------------------------------------------------------------ Emitters

@@ -8,6 +8,7 @@ import numba
 import numpy as np
 from numpy.typing import NDArray
 
+from smlm_dask.kernels.erf import FAST
 from smlm_dask.kernels.projection import summarise
 
 __all__ = ["spline_shapes"]
@@ -15,69 +16,7 @@ __all__ = ["spline_shapes"]
 Array = NDArray[Any]
 
 
-@numba.njit(nogil=True, cache=True, error_model="numpy", fastmath={"contract"})
-def _span(x: float, knots: Array, start: int) -> int:
-    """The interval ``knots[s] <= x < knots[s + 1]``, searched upwards from ``start``.
-
-    The last interval takes its end. Outside the knots (and for NaN): -1.
-    """
-    last = knots.size - 5
-    if not knots[3] <= x <= knots[last + 1]:
-        return -1
-    s = start
-    while s < last and x >= knots[s + 1]:
-        s += 1
-    while s > 3 and knots[s] == knots[s + 1]:  # the end of knots that repeat early
-        s -= 1
-    return s
-
-
-@numba.njit(nogil=True, cache=True, error_model="numpy", fastmath={"contract"})
-def _weights(x: float, knots: Array, s: int, weights: Array) -> None:
-    """The four cubic basis functions that are not zero at ``x``, degree by degree (Cox-de Boor)."""
-    weights[0] = 1.0
-    for degree in range(1, 4):
-        carry = 0.0
-        for r in range(degree):
-            right, left = knots[s + 1 + r], knots[s + 1 + r - degree]
-            piece = weights[r] / (right - left)
-            weights[r] = carry + (right - x) * piece
-            carry = (x - left) * piece
-        weights[degree] = carry
-
-
-@numba.njit(nogil=True, cache=True, error_model="numpy", fastmath={"contract"})
-def _axis(origin: float, pixel: float, knots: Array, spans: Array, weights: Array) -> None:
-    """Interval and weights of each pixel centre of one axis."""
-    s = 3
-    for j in range(spans.size):
-        x = j * pixel - origin
-        spans[j] = _span(x, knots, s)
-        if spans[j] >= 0:
-            s = spans[j]
-            _weights(x, knots, s, weights[j])
-
-
-@numba.njit(nogil=True, cache=True, error_model="numpy", fastmath={"contract"})
-def _range(spans: Array) -> tuple[int, int]:
-    """First and last + 1 coefficient that the pixels of one axis need."""
-    first, stop = spans.max(), 0
-    for s in spans:
-        if s >= 0:
-            first, stop = min(first, s - 3), s + 1
-    return first, stop
-
-
-@numba.njit(nogil=True, cache=True, error_model="numpy", fastmath={"contract"})
-def _mix(weights: Array, rows: Array, first: int, stop: int, out: Array) -> None:
-    """``out = weights @ rows`` over four rows, from ``first`` to ``stop``."""
-    a, b, c, d = weights[0], weights[1], weights[2], weights[3]
-    r0, r1, r2, r3 = rows[0], rows[1], rows[2], rows[3]
-    for i in range(first, stop):
-        out[i] = a * r0[i] + b * r1[i] + c * r2[i] + d * r3[i]
-
-
-@numba.njit(nogil=True, cache=True, error_model="numpy", fastmath={"contract"})
+@numba.njit(nogil=True, cache=True, error_model="numpy", fastmath=FAST)
 def spline_shapes(
     mu_y: Array,
     mu_x: Array,
@@ -96,38 +35,134 @@ def spline_shapes(
     Three small contractions instead of 64 products per pixel, over the coefficients in reach only.
     """
     _, rows, columns = model.shape
-    nz, ny, nx = coefficients.shape
-    spans_y, spans_x = np.empty(rows, np.int64), np.empty(columns, np.int64)
-    span_z = np.empty(1, np.int64)
-    weights_y, weights_x = np.empty((rows, 4)), np.empty((columns, 4))
-    weights_z = np.empty((1, 4))
-    plane, line = np.zeros((ny, nx)), np.zeros(nx)
+    _, ny, nx = coefficients.shape
+    first_y, first_x = np.empty(rows, np.int64), np.empty(columns, np.int64)
+    first_z = np.empty(1, np.int64)
+    weights_y, weights_x, weights_z = np.empty((rows, 4)), np.empty((columns, 4)), np.empty((1, 4))
+    plane, lines = np.empty((ny, nx)), np.empty((rows, nx))
     for k in range(mu_y.size):
-        _axis(mu_y[k], pixel_y, knots_y, spans_y, weights_y)
-        _axis(mu_x[k], pixel_x, knots_x, spans_x, weights_x)
-        _axis(z[k], 0.0, knots_z, span_z, weights_z)
+        _axis(mu_y[k], pixel_y, knots_y, first_y, weights_y)
+        _axis(mu_x[k], pixel_x, knots_x, first_x, weights_x)
+        _axis(z[k], 0.0, knots_z, first_z, weights_z)
+        total, square = 0.0, 0.0
         model[k] = 0.0
-        total = square = 0.0
-        if span_z[0] >= 0:
-            first_y, stop_y = _range(spans_y)
-            first_x, stop_x = _range(spans_x)
-            below = span_z[0] - 3
-            for i in range(first_y, stop_y):
-                _mix(weights_z[0], coefficients[below : below + 4, i], first_x, stop_x, plane[i])
-            for y in range(rows):
-                if spans_y[y] < 0:
-                    continue
-                near = spans_y[y] - 3
-                _mix(weights_y[y], plane[near : near + 4], first_x, stop_x, line)
-                for x in range(columns):
-                    i = spans_x[x] - 3
-                    if i >= 0:
-                        w = weights_x[x]
-                        value = w[0] * line[i] + w[1] * line[i + 1]
-                        value += w[2] * line[i + 2] + w[3] * line[i + 3]
-                        model[k, y, x] = value
-                        total += value
-                        square += value * value
+        if first_z[0] >= 0:
+            xs = _reach(first_x)
+            _along_z(first_z[0], weights_z, coefficients, _reach(first_y), xs, plane)
+            _along_y(first_y, weights_y, plane, xs, lines)
+            total, square = _along_x(first_y, first_x, weights_x, lines, k, model)
         if not np.isfinite(mu_y[k] + mu_x[k] + z[k]):
             total = np.nan
         summarise(total, square, 1.0, sums[k])
+
+
+@numba.njit(nogil=True, cache=True, error_model="numpy", fastmath=FAST)
+def _axis(origin: float, pixel: float, knots: Array, first: Array, weights: Array) -> None:
+    """First coefficient (-1 for none) and the four weights of each pixel centre of one axis.
+
+    The weights are the basis functions that are not zero there, degree by degree (Cox-de Boor).
+    """
+    s = 3
+    for j in range(first.size):
+        x = j * pixel - origin
+        found = _find(x, knots, s)
+        first[j] = -1
+        if found >= 0:
+            s = found
+            first[j] = s - 3
+            weights[j, 0] = 1.0
+            for degree in range(1, 4):
+                carry = 0.0
+                for r in range(degree):
+                    right, left = knots[s + 1 + r], knots[s + 1 + r - degree]
+                    piece = weights[j, r] / (right - left)
+                    weights[j, r] = carry + (right - x) * piece
+                    carry = (x - left) * piece
+                weights[j, degree] = carry
+
+
+@numba.njit(nogil=True, cache=True)
+def _find(x: float, knots: Array, start: int) -> int:
+    """The interval ``knots[s] <= x < knots[s + 1]``, searched upwards from ``start``.
+
+    The last interval takes its end. Outside the knots, and for NaN: -1.
+    """
+    last = knots.size - 5
+    while last > 3 and knots[last] == knots[last + 1]:  # an end repeated more often than needed
+        last -= 1
+    if not knots[3] <= x <= knots[last + 1]:
+        return -1
+    s = start
+    while s < last and x >= knots[s + 1]:
+        s += 1
+    return s
+
+
+@numba.njit(nogil=True, cache=True)
+def _reach(first: Array) -> tuple[int, int]:
+    """First and last + 1 coefficient that the pixels of one axis need; pixels ascend."""
+    start, stop = 0, 0
+    for i in first:
+        if i >= 0:
+            start = start if stop else i
+            stop = i + 4
+    return start, stop
+
+
+# In the contractions indices are unsigned: one that could be negative costs a test each, and
+# keeps the loop from SIMD.
+
+
+@numba.njit(nogil=True, cache=True, fastmath=FAST)
+def _along_z(
+    first: int,
+    weights: Array,
+    coefficients: Array,
+    ys: tuple[int, int],
+    xs: tuple[int, int],
+    plane: Array,
+) -> None:
+    n = np.uint64(first)
+    a, b, c, d = weights[0, 0], weights[0, 1], weights[0, 2], weights[0, 3]
+    one, two, three = np.uint64(1), np.uint64(2), np.uint64(3)
+    for i in range(np.uint64(ys[0]), np.uint64(ys[1])):
+        for j in range(np.uint64(xs[0]), np.uint64(xs[1])):
+            near = a * coefficients[n, i, j] + b * coefficients[n + one, i, j]
+            plane[i, j] = near + c * coefficients[n + two, i, j] + d * coefficients[n + three, i, j]
+
+
+@numba.njit(nogil=True, cache=True, fastmath=FAST)
+def _along_y(
+    first: Array, weights: Array, plane: Array, xs: tuple[int, int], lines: Array
+) -> None:
+    one, two, three = np.uint64(1), np.uint64(2), np.uint64(3)
+    for y in range(first.size):
+        if first[y] < 0:
+            continue
+        n = np.uint64(first[y])
+        a, b, c, d = weights[y, 0], weights[y, 1], weights[y, 2], weights[y, 3]
+        for j in range(np.uint64(xs[0]), np.uint64(xs[1])):
+            near = a * plane[n, j] + b * plane[n + one, j]
+            lines[y, j] = near + c * plane[n + two, j] + d * plane[n + three, j]
+
+
+@numba.njit(nogil=True, cache=True, fastmath=FAST)
+def _along_x(
+    first_y: Array, first_x: Array, weights: Array, lines: Array, k: int, model: Array
+) -> tuple[float, float]:
+    """The pixels of crop ``k``, their sum and the sum of their squares."""
+    total, square = 0.0, 0.0
+    one, two, three = np.uint64(1), np.uint64(2), np.uint64(3)
+    for x in range(first_x.size):
+        if first_x[x] < 0:
+            continue
+        n = np.uint64(first_x[x])
+        a, b, c, d = weights[x, 0], weights[x, 1], weights[x, 2], weights[x, 3]
+        for y in range(first_y.size):
+            if first_y[y] >= 0:
+                near = a * lines[y, n] + b * lines[y, n + one]
+                value = near + c * lines[y, n + two] + d * lines[y, n + three]
+                model[k, y, x] = value
+                total += value
+                square += value * value
+    return total, square

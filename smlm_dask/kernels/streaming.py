@@ -315,13 +315,13 @@ def _key_range(dtype: np.dtype[Any], stage: int) -> tuple[int, int]:
 
 
 def _searches(pixel: Array, stage: int, low: Array, high: Array) -> _Searches:
-    """Searches for both middle ranks."""
+    """Make searches for both middle ranks."""
     tag = np.full((2, pixel.size), ((stage,), (BOTH,)), np.uint8)
     return _Searches(pixel.astype(np.int64), tag[0], tag[1], low, high)
 
 
 def _first_bins(lengths: Array) -> int:
-    """The fewer bins, if bins of one unit then cover the bracket of nearly every pixel."""
+    """Take the fewer bins, if bins of one unit then cover the bracket of nearly every pixel."""
     few, many = FIRST_BINS
     return few if np.count_nonzero(lengths > few) <= 0.001 * lengths.size else many
 
@@ -349,7 +349,7 @@ def _log2(lengths: Array) -> NDArray[np.int64]:
     """Smallest n with ``2 ** n >= lengths``."""
     # frexp is exact: lengths are below 2 ** 33
     mantissa, exponent = np.frexp(np.maximum(lengths, 1).astype(np.float64))
-    return (exponent - (mantissa == 0.5)).astype(np.int64)
+    return np.asarray(exponent - (mantissa == 0.5), np.int64)
 
 
 # ------------------------------------------------------------------------------------- counting
@@ -359,26 +359,26 @@ def _count_band(
     samples: Array, origin: int, state: State, part: slice, counts: NDArray[np.uint32]
 ) -> None:
     """Count the searches `part`, whose pixels lie in a band that begins at pixel `origin`."""
-    keys, lost = to_keys(samples)
+    keys, _ = to_keys(samples)
+    is_float = state.dtype.kind == "f"
     for stage in (MEDIAN, MAD):
-        chosen = np.flatnonzero(state.stage[part] == stage) + part.start
-        if chosen.size == 0:
+        rows = np.flatnonzero(state.stage[part] == stage) + part.start
+        if rows.size == 0:
             continue
-        columns = state.pixel[chosen] - origin
-        if stage == MEDIAN:
-            found = keys[:, columns] if columns.size != keys.shape[1] else keys
-            if lost is not None and lost.any():
-                counts[chosen, _LOST] += np.isnan(samples[:, columns]).sum(0, np.uint32)
-        elif state.dtype.kind == "f":
+        columns = state.pixel[rows] - origin
+        centers = state.found[:2, state.pixel[rows]]
+        if stage == MAD and not is_float:
+            distances = _distances(keys, columns, centers)
+        elif stage == MAD:
             with np.errstate(all="ignore"):
-                away = np.abs(samples[:, columns] - _center(state, state.found[:2, state.pixel[chosen]]))
-            counts[chosen, _LOST] += np.isnan(away).sum(0, np.uint32)
-            found = away.view(np.int32)
+                away = np.abs(samples[:, columns] - _center(state, centers))
+            counts[rows, _LOST] += np.isnan(away).sum(0, np.uint32)
+            distances = away.view(np.int32)
         else:
-            low, high = state.found[:2, state.pixel[chosen]]
-            x = keys[:, columns].astype(np.int32)
-            found = np.maximum(((low + high) >> 1) - x, x - ((low + high + 1) >> 1))
-        _tally(found, chosen, state.low, state.shift, counts)
+            if is_float:
+                counts[rows, _LOST] += np.isnan(samples[:, columns]).sum(0, np.uint32)
+            distances = keys if rows.size == keys.shape[1] else keys[:, columns]
+        _tally(distances, rows, state.low, state.shift, counts)
 
 
 def _center(state: State, keys: Array) -> Array:
@@ -388,3 +388,117 @@ def _center(state: State, keys: Array) -> Array:
     with np.errstate(all="ignore"):
         middle: Array = low if state.n_frames % 2 else (low + high) / 2
     return middle
+
+
+@njit(nogil=True, cache=True)
+def _tally(keys: Array, rows: Array, low: Array, shift: Array, counts: Array) -> None:
+    """Add keys, (frame, search), to the rows of `counts`; those above the last bin to none."""
+    bins = counts.shape[1] - _BINS
+    for begin in range(0, rows.size, 64):  # the counts of 64 searches stay in the cache
+        for t in range(keys.shape[0]):
+            for i in range(begin, min(begin + 64, rows.size)):
+                row = rows[i]
+                offset = np.int64(keys[t, i]) - low[row]
+                bin_ = offset >> shift[row]
+                if offset < 0:
+                    counts[row, _UNDER] += np.uint32(1)
+                elif bin_ < bins:
+                    counts[row, _BINS + bin_] += np.uint32(1)
+
+
+# ------------------------------------------------------------------------------------ narrowing
+
+
+def _mark_lost(state: State, counts: NDArray[np.uint32]) -> None:
+    """Give up both results at a NaN sample, the MAD at a NaN deviation: of an infinite median."""
+    nan = counts[:, _LOST] > 0
+    state.lost[0, state.pixel[nan & (state.stage == MEDIAN)]] = True
+    state.lost[1, state.pixel[nan]] = True
+
+
+@njit(nogil=True, cache=True)
+def _locate(counts: Array, rank: int) -> NDArray[np.int64]:
+    """Bin that holds rank `rank` of each search: -1 below the bracket, the bin count above it."""
+    found = np.empty(counts.shape[0], np.int64)
+    for row in range(counts.shape[0]):
+        total = np.int64(counts[row, _UNDER])
+        bin_ = -1
+        while total <= rank and bin_ < counts.shape[1] - _BINS:
+            bin_ += 1
+            if bin_ < counts.shape[1] - _BINS:
+                total += counts[row, _BINS + bin_]
+        found[row] = bin_
+    return found
+
+
+def _split(state: State, low_bin: Array, high_bin: Array, alive: Array) -> _Searches:
+    """Every search in its bin: one for both ranks while they share it, else one for each."""
+    shared = (state.side == BOTH) & (low_bin == high_bin)
+    return (
+        _in_bin(state, low_bin, BOTH, alive & shared)
+        + _in_bin(state, low_bin, LOW, alive & ~shared & (state.side & LOW > 0))
+        + _in_bin(state, high_bin, HIGH, alive & ~shared & (state.side & HIGH > 0))
+    )
+
+
+def _in_bin(state: State, bin_: Array, side: int, chosen: Array) -> _Searches:
+    """Bracket of a bin; below or above all bins, what is left of the keys there are."""
+    ranges = np.array([_key_range(state.dtype, stage) for stage in (MEDIAN, MAD)])
+    least, most = ranges[state.stage].T
+    low = np.where(bin_ < 0, least, np.maximum(state.low + (bin_ << state.shift), least))
+    high = np.where(bin_ < state.bins, state.low + ((bin_ + 1) << state.shift), most)
+    sides = np.full(bin_.shape, side, np.uint8)
+    return _Searches(state.pixel, state.stage, sides, low, np.minimum(high, most))[chosen]
+
+
+def _record(state: State, searches: _Searches) -> None:
+    """Write down the keys that are found."""
+    done = searches[searches.high - searches.low == 1]
+    for row, side in ((0, LOW), (1, HIGH)):
+        this = done[done.side & side > 0]
+        state.found[2 * this.stage + row, this.pixel] = this.low
+
+
+def _settle_mads(state: State, counts: NDArray[np.uint32], alive: Array) -> None:
+    """Read the MAD of integers from the histogram of the median, where its bins prove it."""
+    open_ = alive & (state.stage == MEDIAN) & (state.side == BOTH) & (state.shift == 0)
+    rows = np.flatnonzero(open_ & (state.found[:2, state.pixel] != _UNKNOWN).all(axis=0))
+    pixel = state.pixel[rows]
+    keys = _deviations_of(counts, rows, state.found[:2, pixel] - state.low[rows], state.n_frames)
+    proven = keys[0] >= 0
+    state.found[2:, pixel[proven]] = keys[:, proven]
+
+
+@njit(nogil=True, cache=True)
+def _deviations_of(
+    counts: Array, rows: Array, center: Array, n_frames: int
+) -> NDArray[np.int64]:
+    """Middle deviations of unit histograms around the bins `center`; -1 where a bin is missing."""
+    bins = counts.shape[1] - _BINS
+    found = np.full((2, rows.size), -1, np.int64)
+    for i in range(rows.size):
+        floor = (center[0, i] + center[1, i]) >> 1
+        ceiling = (center[0, i] + center[1, i] + 1) >> 1
+        total = np.int64(0)
+        distance = 0
+        low = -1
+        while floor - distance >= 0 and ceiling + distance < bins:
+            total += counts[rows[i], _BINS + floor - distance]
+            if ceiling + distance > floor - distance:
+                total += counts[rows[i], _BINS + ceiling + distance]
+            if low < 0 and total > (n_frames - 1) // 2:
+                low = distance
+            if total > n_frames // 2:
+                found[0, i], found[1, i] = low, distance
+                break
+            distance += 1
+    return found
+
+
+def _new_mads(state: State, searches: _Searches) -> _Searches:
+    """Begin the search for the MAD where the median is found in this pass and the MAD is not."""
+    pixel = np.unique(searches.pixel[searches.stage == MEDIAN])
+    keys = state.found[:3, pixel]
+    ready = (keys[:2] != _UNKNOWN).all(axis=0) & (keys[2] == _UNKNOWN)
+    low, high = _mad_guess(state.guess[1, pixel[ready]], state.dtype)
+    return _searches(pixel[ready], MAD, low, high)

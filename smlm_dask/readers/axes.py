@@ -45,8 +45,8 @@ def plan_axes(
     plan = tuple(_role(letter, size, choice) for letter, size in zip(letters, shape, strict=True))
     extra = [part for part in plan if isinstance(part, str) and part not in "tyx"]
     if extra:
-        fix = _fix_for(letters, extra[0])
-        raise _error(path, letters, shape, f"{extra[0]!r} besides frame, y and x", fix)
+        got = f"{', '.join(map(repr, extra))} besides frame, y and x"
+        raise _error(path, letters, shape, got, _fix_for(letters, extra))
     if any(plan.count(name) != 1 for name in "yx") or plan.count("t") > 1:
         raise _error(path, letters, shape, "no single frame, y and x axis", 'axes="tyx" or alike')
     return plan
@@ -75,12 +75,13 @@ def _check_choice(path: str, letters: str, shape: Sequence[int], choice: Mapping
             )
 
 
-def _fix_for(letters: str, extra: str) -> str:
-    if extra == "s":
+def _fix_for(letters: str, extra: Sequence[str]) -> str:
+    if "s" in extra:
         return "convert colour to one channel; a camera movie has one sample per pixel"
-    named = letters.replace(extra, "t") if not set(letters) & set(FRAME_LETTERS) else ""
-    frame = f', or axes="{named}" if {extra!r} are the frames' if named else ""
-    return f'take one with select={{"{extra}": 0}}{frame}'
+    choice = ", ".join(f'"{letter}": 0' for letter in extra)
+    frames = "" if set(letters) & set(FRAME_LETTERS) else letters.replace(extra[0], "t")
+    rename = f', or axes="{frames}" if {extra[0]!r} counts the frames' if frames else ""
+    return f"take one with select={{{choice}}}{rename}"
 
 
 def _error(path: str, letters: str, shape: Sequence[int], got: str, fix: str) -> ReaderError:

@@ -119,10 +119,11 @@ def default_chunks(
     unit = max(1, min(math.lcm(length, WINDOW), frames))
     if unit <= fit:
         return min(frames, unit * max(1, min(fit, frames // PIECES) // unit)), height, width
-    rows = chunk_bytes() // (unit * row) // stored[1] * stored[1]
-    if 0 < rows < height:
-        even = math.ceil(height / math.ceil(height / rows))
-        return unit, math.ceil(even / stored[1]) * stored[1], width
+    for count in (unit, length) if length > fit else (unit,):
+        rows = chunk_bytes() // (count * row) // stored[1] * stored[1]
+        if 0 < rows < height:
+            even = math.ceil(height / math.ceil(height / rows))
+            return count, math.ceil(even / stored[1]) * stored[1], width
     parts = [n for n in range(1, WINDOW + 1) if WINDOW % n == 0 == n % length and n <= fit]
     return max(parts, default=max(1, fit // length) * length), height, width
 

@@ -12,6 +12,7 @@ import math
 import struct
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from functools import lru_cache
 from itertools import groupby
 from operator import itemgetter
 from pathlib import Path
@@ -77,28 +78,25 @@ def open_tiff(
     path: str, axes: str | None, select: Mapping[str, int] | None, array: str | None
 ) -> Reader:
     """Open a TIFF movie; ``array`` is the number of the image where there are several."""
-    pages = list_pages(path)
     with TiffFile(path) as tif:
         first = tif.pages.first
         size = _frame(path, first)
         stored = np.dtype(first.dtype).newbyteorder(tif.byteorder)
-        if _every_page(tif, len(pages), axes):
-            shape = (len(pages), *size)
-            plan_axes(path, "tyx", shape, axes, select)
+        if _every_page(tif, axes):
+            pages = list_pages(path)
+            plan_axes(path, "tyx", (len(pages), *size), axes, select)
             return _reader(path, pages, size, stored)
-        return _from_series(
-            path, pages, _series(path, tif, len(pages), array), axes, select, stored
-        )
+        return _from_series(path, _series(path, tif, array), axes, select, stored)
 
 
-def _every_page(tif: TiffFile, count: int, axes: str | None) -> bool:
+def _every_page(tif: TiffFile, axes: str | None) -> bool:
     """Whether each page of the file is a frame, whatever metadata say."""
-    if count > 1 and axes is not None and len(axes) == 3:
+    if tif.pages.is_multipage and axes is not None and len(axes) == 3:
         return True
     if not any(getattr(tif, f"is_{kind}") for kind in METADATA):
         return True
     page = tif.pages.first
-    if not tif.is_shaped or tif.is_ome or count == 1:
+    if not tif.is_shaped or tif.is_ome or not tif.pages.is_multipage:
         return False
     # A page written by itself describes itself; tifffile calls each such page a series.
     text = str(page.shaped_description)
@@ -106,15 +104,19 @@ def _every_page(tif: TiffFile, count: int, axes: str | None) -> bool:
     return bool(math.prod(claim.get("shape", (0,))) == math.prod(page.shape))
 
 
-def _series(path: str, tif: TiffFile, count: int, array: str | None) -> TiffPageSeries:
-    series = tif.series
-    pages = sum(len(one) for one in series)
+def _series(path: str, tif: TiffFile, array: str | None) -> TiffPageSeries:
+    count, series = len(tif.pages), tif.series
+    # A series in one piece has all its pages, and looking at each would take seconds.
+    scattered = [page for one in series if one.dataoffset is None for page in one.pages]
+    missing = any(page is None for page in scattered)
+    told = sum(len(one) for one in series if one.dataoffset is not None)
+    told += sum(page is not None and page.parent is tif for page in scattered)
     wanted = 'one image; axes="tyx" takes every page of this file as a frame'
     if len(series) > 1 and array is None:
         raise ReaderError(
             path, got=f"{len(series)} images", wanted=wanted, fix='choose one with array="0"'
         )
-    if any(page is None for one in series for page in one.pages) or 1 < count != pages:
+    if missing or 1 < count != told:
         sizes = [one.shape for one in series]
         raise ReaderError(
             path,
@@ -127,22 +129,21 @@ def _series(path: str, tif: TiffFile, count: int, array: str | None) -> TiffPage
 
 def _from_series(
     path: str,
-    pages: Sequence[Page],
     series: TiffPageSeries,
     axes: str | None,
     select: Mapping[str, int] | None,
     stored: np.dtype[Any],
 ) -> Reader:
     plan = plan_axes(path, series.axes, series.shape, axes, select)
-    _check_equal(path, pages)
     if series.dataoffset is not None:
+        _check_equal(path, list_pages(path) if series.kind == "ome" else [])
         return raw_stack(path, plan, series.shape, stored, series.dataoffset)
     numbers = page_numbers(path, plan, series.shape)
     height, width = series.shape[-2:]
     places = [(str(page.parent.filehandle.path), page.offset) for page in series.pages if page]
     parts = []
     for name, group in groupby((places[number] for number in numbers), key=itemgetter(0)):
-        known = {page.offset: page for page in (pages if name == path else list_pages(name))}
+        known = {page.offset: page for page in list_pages(name)}
         chosen = [known[offset] for _, offset in group]
         parts.append(_reader(name, chosen, (height, width), stored))
     return join(tuple(parts))
@@ -224,20 +225,23 @@ def _walk(path: str, file: BinaryIO, size: int) -> Iterator[Page]:
 def _page(offset: int, values: list[int], big_endian: bool, width: int) -> Page:
     fields = zip(values[1::4], values[2::4], values[3::4], strict=True)
     tags: dict[int, Tag] = dict(zip(values[0::4], fields, strict=True))
+    same = _same(tuple(map(tags.get, SAME)), big_endian, width)
+    if OFFSETS not in tags or COUNTS not in tags or tags[OFFSETS][1] != 1 or tags[COUNTS][1] != 1:
+        return Page(offset, -1, 0, same)
+    data, nbytes = (_value(tags[code], big_endian, width) for code in (OFFSETS, COUNTS))
+    return Page(offset, data, nbytes, same)
 
-    def tidy(code: int) -> Tag | None:
-        # A short value stands at the start of its field: at the top in a big-endian file.
-        if code not in tags:
-            return None
-        kind, count, value = tags[code]
-        spare = width - TYPE_BITS.get(kind, width) * min(count, 1)
-        return (0, count, value >> spare if big_endian else value & (1 << width - spare) - 1)
 
-    data, nbytes = tidy(OFFSETS), tidy(COUNTS)
-    place = (-1, 0)
-    if data is not None and nbytes is not None and data[1] == 1 == nbytes[1]:
-        place = (data[2], nbytes[2])
-    return Page(offset, *place, tuple(tidy(code) for code in SAME))
+@lru_cache(maxsize=64)  # nearly always what it was for the page before
+def _same(tags: tuple[Tag | None, ...], big_endian: bool, width: int) -> tuple[Tag | None, ...]:
+    return tuple(tag and (0, tag[1], _value(tag, big_endian, width)) for tag in tags)
+
+
+def _value(tag: Tag, big_endian: bool, width: int) -> int:
+    # A short value stands at the start of its field: at the top in a big-endian file.
+    kind, count, value = tag
+    used = TYPE_BITS.get(kind, width) if count == 1 else width
+    return value >> (width - used) if big_endian else value & ((1 << used) - 1)
 
 
 def _broken(path: str, number: int, offset: int, size: int) -> ReaderError:
@@ -250,9 +254,8 @@ def _broken(path: str, number: int, offset: int, size: int) -> ReaderError:
 
 
 def _check_equal(path: str, pages: Sequence[Page]) -> None:
-    first = pages[0].same
     for number, page in enumerate(pages):
-        if page.same != first:
+        if page.same != pages[0].same:
             width, length, bits = (tag[2] if tag else 0 for tag in page.same[:3])
             raise _unequal(path, number, f"({length}, {width}) with {bits} bits")
 

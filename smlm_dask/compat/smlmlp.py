@@ -1,0 +1,486 @@
+"""smlmlp's functions under their own names, for movies that need not fit in memory.
+
+Signatures, argument forms and numbers are those of smlmlp 0.1.20, its defects included; the arrays that
+come back are dask arrays and nothing is computed until they are. ``cuda=`` and ``parallel=`` are accepted
+and change nothing: dask decides where and how many tasks run. What differs on purpose: a movie with no
+or one frame, a frame smaller than a crop and widths that are not positive raise or give NaN where
+smlmlp gives inf or a finite number without meaning.
+"""
+
+from __future__ import annotations
+
+from collections.abc import MutableSequence, Sequence
+from typing import Any
+
+import numpy as np
+import pandas as pd
+import xarray as xr
+from numpy.typing import ArrayLike
+
+from smlm_dask import _graph
+from smlm_dask.background import spatial_mean
+from smlm_dask.calibration import as_camera, as_psf, as_spline_psf
+from smlm_dask.errors import ParameterError, TableError
+from smlm_dask.gain import photon_transfer
+from smlm_dask.kernels.integrate import without_border
+from smlm_dask.kernels.smooth import gaussian_taps, seed_noise_factor
+from smlm_dask.movie import as_movie
+from smlm_dask.photons import integrate_photons
+from smlm_dask.psf import estimate_psf
+
+__all__ = [
+    "bkgd_spatial_mean",
+    "blink_spatial_psf",
+    "crop_remove_bkgd",
+    "detect_gain",
+    "integrate_crop",
+]
+
+Channels = Sequence[Any]
+Info = dict[str, Any]
+
+
+def detect_gain(
+    channels: Channels, /, nbins: int = 50, *, cuda: bool = False, parallel: bool = False
+) -> tuple[list[Any], Info]:
+    """Gain of each channel from its mean-variance line, as ``estimate_gain(movie, window=None)``.
+
+    Parameters
+    ----------
+    channels : sequence of (frame, y, x)
+        One movie for each channel.
+    nbins : int
+        Bins of the mean-variance curve.
+    cuda, parallel : bool
+        Accepted; without effect.
+
+    Returns
+    -------
+    gains : list
+        electron / adu, lazy numbers.
+    info : dict
+        ``gain`` (mean / var, with the offset in it), ``mean``, ``var`` maps, ``mean_bins``,
+        ``var_bins``, ``fit`` (six numbers of linregress): one lazy array for each channel.
+    """
+    results = [photon_transfer(as_movie(c, pixel_size=1.0), None, nbins) for c in channels]
+    names = {"mean": "signal_mean", "var": "signal_variance", "fit": "regression"}
+    info = {seed: [r[ours][1] for r in results] for seed, ours in names.items()}
+    info["gain"] = [_graph.ratio(m, v) for m, v in zip(info["mean"], info["var"], strict=True)]
+    for seed, ours in (("mean_bins", "bin_mean"), ("var_bins", "bin_variance")):
+        kept = [r[ours][1][~np.isnan(r["bin_mean"][1])] for r in results]
+        info[seed] = [k.astype(m.dtype) for k, m in zip(kept, info["mean"], strict=True)]
+    # One NaN sample makes the seed's gain NaN; our block leaves the pixel out.
+    one = [1.0 + 0.0 * mean.sum() for mean in info["mean"]]
+    return [_graph.ratio(o, fit[0]) for o, fit in zip(one, info["fit"], strict=True)], info
+
+
+def bkgd_spatial_mean(
+    channels: Channels,
+    /,
+    channels_mean_radii_pix: Any = 7.0,
+    bkgds: Sequence[Any] | None = None,
+    noise_corrections: MutableSequence[Any] | None = None,
+    *,
+    cuda: bool = False,
+    parallel: bool = False,
+) -> tuple[list[Any], MutableSequence[Any], Info]:
+    """Gaussian mean of each frame, as ``background_spatial_mean`` computes it.
+
+    Parameters
+    ----------
+    channels : sequence of (frame, y, x)
+        One movie for each channel.
+    channels_mean_radii_pix : float, (float, float) or one of them for each channel
+        Radii along (y, x) in pixels; sigma is half of it.
+    bkgds : sequence of float32 arrays, optional
+        Filled and returned: this computes at once.
+    noise_corrections : list, optional
+        Multiplied in place and returned.
+    cuda, parallel : bool
+        Accepted; without effect.
+
+    Returns
+    -------
+    bkgds : list of (frame, y, x) float32
+        Lazy, unless ``bkgds`` was given.
+    noise_corrections : list
+        Times the product of the norms of delta minus kernel along y and x. That is not the noise of
+        movie minus background: see ``noise_factor`` of ``background_spatial_mean``.
+    info : dict
+        ``channels_mean_radii_pix``, ``spatial_mean_sigmas``, and ``spatial_mean_kernels_y``, ``_x``:
+        delta minus kernel.
+    """
+    radii = _pairs("channels_mean_radii_pix", channels_mean_radii_pix, len(channels))
+    taps = [tuple(gaussian_taps(r / 2) for r in pair) for pair in radii]
+    lazy = [spatial_mean(as_movie(c, pixel_size=1.0), *t) for c, t in zip(channels, taps, strict=True)]
+    factors = [seed_noise_factor(*t) for t in taps]
+    corrections = [np.float32(1)] * len(lazy) if noise_corrections is None else noise_corrections
+    for i, factor in enumerate(factors):
+        corrections[i] = corrections[i] * factor
+    info = {
+        "channels_mean_radii_pix": radii,
+        "spatial_mean_sigmas": [(ry / 2, rx / 2) for ry, rx in radii],
+        "spatial_mean_kernels_y": [_difference(ty) for ty, _ in taps],
+        "spatial_mean_kernels_x": [_difference(tx) for _, tx in taps],
+    }
+    return (lazy if bkgds is None else _filled(lazy, bkgds)), corrections, info
+
+
+def _difference(taps: Any) -> Any:
+    kernel = -taps
+    kernel[len(taps) // 2] += 1
+    return kernel
+
+
+def _filled(lazy: list[Any], bkgds: Sequence[Any]) -> list[Any]:
+    for buffer in bkgds:
+        if getattr(buffer, "dtype", None) != np.float32:
+            raise ParameterError(
+                "bkgds",
+                got=f"a buffer of {getattr(buffer, 'dtype', type(buffer))}",
+                wanted="float32 arrays: others would round between the passes",
+                fix="pass bkgds=None, or float32 buffers",
+            )
+    views = [buffer[: len(a)] for a, buffer in zip(lazy, bkgds, strict=True)]
+    _graph.write(lazy, views)
+    return views
+
+
+def blink_spatial_psf(
+    channels: Channels,
+    /,
+    crop_pix: int = 41,
+    *,
+    channels_pixels_nm: Any = 100.0,
+    remove_bkgd: bool = True,
+    cuda: bool = False,
+    parallel: bool = False,
+) -> tuple[list[Any], Info]:
+    """PSF of each channel: ``estimate_psf(movie, window=None, max_frames=None, method="smlmlp")``.
+
+    Parameters
+    ----------
+    channels : sequence of (frame, y, x)
+        One movie for each channel.
+    crop_pix : int
+        Lags of the autocorrelation; an even number gives one more.
+    channels_pixels_nm : float, (float, float) or one of them for each channel
+        Pixel size along (y, x).
+    remove_bkgd : bool
+        Subtract the temporal median and keep what is above it.
+    cuda, parallel : bool
+        Accepted; without effect.
+
+    Returns
+    -------
+    psf_sigma : list
+        sqrt(sigx sigy) in nm, lazy numbers.
+    info : dict
+        ``ac``, ``psf``, ``fit``, ``spline``, ``sigx``, ``sigy``, ``theta``, ``tx``, ``ty``,
+        ``coeffs``: one lazy array for each channel.
+    """
+    pixels = _pairs("channels_pixels_nm", channels_pixels_nm, len(channels))
+    results = [
+        estimate_psf(
+            as_movie(channel, pixel_size=pixel),
+            window=None,
+            max_frames=None,
+            size_pixels=crop_pix // 2 * 2 + 1,
+            remove_background=remove_bkgd,
+            method="smlmlp",
+        )
+        for channel, pixel in zip(channels, pixels, strict=True)
+    ]
+    names = {"ac": "autocorrelation", "psf": "psf_image", "fit": "psf_fit", "spline": "psf_spline"}
+    names |= {"sigx": "sigma_x", "sigy": "sigma_y", "theta": "theta"}
+    names |= {"tx": "knots_x", "ty": "knots_y", "coeffs": "coefficients"}
+    single = ("ac", "tx", "ty", "coeffs")
+    info = {
+        ours: [r[name].data.astype("f4" if ours in single else "f8") for r in results]
+        for ours, name in names.items()
+    }
+    return [r.sigma.data for r in results], info
+
+
+def crop_remove_bkgd(
+    crops: Channels, /, *, cuda: bool = False, parallel: bool = False
+) -> tuple[list[Any], Info]:
+    """Crops less the median of their border; exact zeros connected to the border are padding.
+
+    Parameters
+    ----------
+    crops : sequence of (emitter, y, x)
+        Crops of each channel.
+    cuda, parallel : bool
+        Accepted; without effect.
+
+    Returns
+    -------
+    crops : list of (emitter, y, x)
+        Lazy; float32 for uint16 and float32 crops, float64 for int32 and float64.
+    info : dict
+        ``border_medians``: (emitter,) for each channel.
+    """
+    kinds = [_border_dtype(channel) for channel in crops]
+    corrected = [
+        _graph.frame_map(without_border, as_movie(channel, pixel_size=1.0).data, dtype=kind)
+        for channel, kind in zip(crops, kinds, strict=True)
+    ]
+    sums = [_border(channel, as_camera(1.0)) for channel in crops]
+    medians = [s.border_level.data.astype(kind) for s, kind in zip(sums, kinds, strict=True)]
+    return corrected, {"border_medians": medians}
+
+
+def _border_dtype(channel: Any) -> str:
+    dtype = np.asanyarray(channel).dtype if not hasattr(channel, "dtype") else channel.dtype
+    return "f4" if dtype == np.float32 or dtype.itemsize < 4 else "f8"
+
+
+def _border(channel: Any, camera: xr.Dataset) -> xr.Dataset:
+    origin = pd.DataFrame({"x0": np.zeros(len(channel)), "y0": np.zeros(len(channel))})
+    return integrate_photons(_crops(channel, (1.0, 1.0)), origin, camera=camera, method="border-padded")
+
+
+def _crops(channel: Any, pixel: tuple[float, float]) -> xr.DataArray:
+    movie = as_movie(channel, pixel_size=pixel)
+    return movie.drop_vars("frame").rename(frame="emitter")
+
+
+def _pairs(name: str, value: Any, n: int) -> list[tuple[float, float]]:
+    """One (y, x) pair for each channel from a number, a pair, or one of them for each channel."""
+    if np.ndim(value) == 0:
+        return [(float(value), float(value))] * n
+    value = list(value)
+    if len(value) == n and not (n == 2 and np.ndim(value[0]) == 0):
+        return [_pair(name, v) for v in value]
+    if len(value) == 2 and n != 2:
+        return [_pair(name, value)] * n
+    raise ParameterError(
+        name,
+        got=f"{value} for {n} channels",
+        wanted="a number, one (y, x) pair, or a number or pair for each channel",
+        fix="with two channels write a shared pair as [(y, x), (y, x)]",
+    )
+
+
+def _pair(name: str, value: Any) -> tuple[float, float]:
+    if np.size(value) not in (1, 2):
+        raise ParameterError(name, got=repr(value), wanted="a number or (y, x)", fix="pass (y, x)")
+    y, x = np.broadcast_to(np.asarray(value, "f8"), (2,))
+    return float(y), float(x)
+
+
+def integrate_crop(
+    crops: Channels,
+    X0: Any = None,
+    Y0: Any = None,
+    /,
+    ch: ArrayLike | None = None,
+    *,
+    x_fit: ArrayLike | None = None,
+    y_fit: ArrayLike | None = None,
+    z_fit: ArrayLike | None = None,
+    os_fit: ArrayLike | None = None,
+    sigma_fit: ArrayLike | None = None,
+    sigma_x_fit: ArrayLike | None = None,
+    sigma_y_fit: ArrayLike | None = None,
+    sigma_angle: ArrayLike | None = None,
+    channels_weighted_integrations: Any = True,
+    channels_fit_models: Any = "isogauss",
+    channels_pixels_nm: Any = 1.0,
+    channels_gains: Any = 1.0,
+    channels_QE: Any = 1.0,
+    channels_psf_sigmas_nm: Any = 93.8,
+    channels_psf_xsigmas_nm: Any = 93.8,
+    channels_psf_ysigmas_nm: Any = 93.8,
+    channels_psf_thetas_deg: Any = 0.0,
+    channels_psf_3d_xtangents: Sequence[Any] | None = None,
+    channels_psf_3d_ytangents: Sequence[Any] | None = None,
+    channels_psf_3d_ztangents: Sequence[Any] | None = None,
+    channels_psf_3d_spline_coeffs: Sequence[Any] | None = None,
+    cuda: bool = False,
+    parallel: bool = False,
+) -> tuple[Any, Info]:
+    """Photons of given crops, as ``integrate_photons`` computes them.
+
+    Parameters
+    ----------
+    crops : sequence of (emitter, y, x)
+        Crops of each channel, in the order of the detections of that channel.
+    X0, Y0 : (emitter,) or one for each channel, optional
+        First pixel of each crop; needed for weighted channels.
+    ch : (emitter,), optional
+        One-based channel of each detection. Without it the channels follow one another.
+    x_fit, y_fit, z_fit : (emitter,), optional
+        Positions in nm.
+    os_fit : (emitter,), optional
+        Background in photons a pixel.
+    sigma_fit, sigma_x_fit, sigma_y_fit, sigma_angle : (emitter,), optional
+        Widths in nm and angle in degrees; else those of the channel.
+    channels_weighted_integrations, channels_fit_models, channels_pixels_nm, channels_gains, channels_QE
+        One value, or one for each channel; models are isogauss, gauss and spline.
+    channels_psf_sigmas_nm, channels_psf_xsigmas_nm, channels_psf_ysigmas_nm, channels_psf_thetas_deg
+        PSF of the channel.
+    channels_psf_3d_xtangents, channels_psf_3d_ytangents, channels_psf_3d_ztangents
+        Knots of the spline of each channel.
+    channels_psf_3d_spline_coeffs
+        Coefficients (z, y, x) of each channel.
+    cuda, parallel : bool
+        Accepted; without effect.
+
+    Returns
+    -------
+    intensity : (emitter,) float32
+        Photons in the order of the detections; lazy.
+    info : dict
+        ``channels_weighted_integrations``, ``channels_fit_models``, ``channels_pixels_nm``,
+        ``psf_sums``, ``weighted_denominators``, ``background_vector`` and, with unweighted channels,
+        ``border_medians``.
+
+    Raises
+    ------
+    SmlmError
+        If lengths differ, a channel number is wrong, or a weighted channel lacks a column.
+    SyntaxError
+        If a spline channel has no spline.
+    """
+    given = dict(locals())
+    each = {name: _each(name, given[name], len(crops)) for name in _EACH}
+    each["channels_pixels_nm"] = _pairs("channels_pixels_nm", channels_pixels_nm, len(crops))
+    places = _places(crops, ch)
+    parts = [_integrate_channel(given, each, i, place) for i, place in enumerate(places)]
+    return _gathered(parts, each, places)
+
+
+_EACH = (
+    "channels_weighted_integrations",
+    "channels_fit_models",
+    "channels_gains",
+    "channels_QE",
+    "channels_psf_sigmas_nm",
+    "channels_psf_xsigmas_nm",
+    "channels_psf_ysigmas_nm",
+    "channels_psf_thetas_deg",
+)
+_SPLINE = (
+    "channels_psf_3d_ytangents",
+    "channels_psf_3d_xtangents",
+    "channels_psf_3d_ztangents",
+    "channels_psf_3d_spline_coeffs",
+)
+
+
+def _each(name: str, value: Any, n: int) -> list[Any]:
+    if isinstance(value, str) or np.ndim(value) == 0:
+        return [value] * n
+    if len(value) != n:
+        raise ParameterError(
+            name, got=f"{len(value)} values", wanted=f"one, or one for each of {n} channels", fix="check it"
+        )
+    return list(value)
+
+
+def _places(crops: Channels, ch: ArrayLike | None) -> list[Any]:
+    """Where the crops of each channel stand among all detections."""
+    sizes = [len(c) for c in crops]
+    if ch is None:
+        ends = np.cumsum(sizes)
+        return [np.arange(end - size, end) for size, end in zip(sizes, ends, strict=True)]
+    channel = np.asarray(ch)
+    places = [np.flatnonzero(channel == i + 1) for i in range(len(crops))]
+    if [len(p) for p in places] != sizes or sum(sizes) != len(channel):
+        raise TableError(
+            "ch",
+            got=f"{[len(p) for p in places]} detections a channel, {len(channel)} in all",
+            wanted=f"{sizes} crops a channel",
+            fix="count channels from 1, and cut one crop for each detection",
+        )
+    return places
+
+
+def _integrate_channel(given: Info, each: Info, i: int, place: Any) -> Info:
+    camera = as_camera(
+        each["channels_gains"][i], offset=0.0, quantum_efficiency=each["channels_QE"][i]
+    )
+    border = _border(given["crops"][i], camera)
+    level = border.border_level.data.astype("f4")
+    if not each["channels_weighted_integrations"][i]:
+        return {"photons": border.photons.data, "level": level, "border": level}
+    crops = _crops(given["crops"][i], each["channels_pixels_nm"][i])
+    table = _table(given, each, i, place)
+    sums = integrate_photons(crops, table, camera=camera, psf=_psf(given, each, i))
+    data = {"photons": sums.photons.data, "sum": sums.psf_sum.data, "square": sums.psf_square.data}
+    scale = each["channels_QE"][i] / each["channels_gains"][i]
+    light = _graph.from_array((table["background"].to_numpy() * scale).astype("f4"))
+    return data | {"level": light, "border": level}
+
+
+def _table(given: Info, each: Info, i: int, place: Any) -> pd.DataFrame:
+    """The columns of one weighted channel under our names."""
+    names = {"x": "x_fit", "y": "y_fit", "background": "os_fit", "x0": "X0", "y0": "Y0"}
+    missing = [seed for seed in names.values() if given[seed] is None]
+    if missing:
+        raise TableError(
+            "integrate_crop", got=f"no {missing}", wanted="them, for weighted channels", fix="pass them"
+        )
+    columns = {ours: _column(given[seed], i, place) for ours, seed in names.items()}
+    pixel_y, pixel_x = each["channels_pixels_nm"][i]
+    for axis, pixel in (("x", pixel_x), ("y", pixel_y)):
+        # The seed subtracts the origin in float32; its rounding is part of its numbers.
+        near = columns[axis].astype("f4") - columns[f"{axis}0"].astype("f4") * np.float32(pixel)
+        columns[axis], columns[f"{axis}0"] = near.astype("f8"), np.zeros(len(place))
+    if each["channels_fit_models"][i] == "spline":
+        columns |= {} if given["z_fit"] is None else {"z": _column(given["z_fit"], i, place)}
+    else:
+        columns |= _own_widths(given, i, place, each["channels_fit_models"][i])
+    return pd.DataFrame(columns)
+
+
+def _own_widths(given: Info, i: int, place: Any, model: str) -> dict[str, Any]:
+    if model == "isogauss":
+        own = given["sigma_fit"]
+        return {} if own is None else {"sigma": _column(own, i, place)}
+    wanted = {"sigma_x": "sigma_x_fit", "sigma_y": "sigma_y_fit"}
+    found = {
+        ours: given[seed] if given[seed] is not None else given["sigma_fit"] for ours, seed in wanted.items()
+    }
+    found["theta"] = given["sigma_angle"]
+    return {name: _column(v, i, place) for name, v in found.items() if v is not None}
+
+
+def _column(value: Any, i: int, place: Any) -> Any:
+    """A column's part for one channel: by detection, or already one array for each channel."""
+    if isinstance(value, (list, tuple)) and np.ndim(value[0]):
+        return np.asarray(value[i], "f8")
+    return np.asarray(value, "f8")[place]
+
+
+def _psf(given: Info, each: Info, i: int) -> xr.Dataset:
+    model = each["channels_fit_models"][i]
+    if model == "spline":
+        if any(given[name] is None for name in _SPLINE):
+            raise SyntaxError(f"channel {i + 1} is a spline and one of {_SPLINE} is missing")
+        return as_spline_psf(*(given[name][i] for name in _SPLINE))
+    if model == "isogauss":
+        return as_psf(each["channels_psf_sigmas_nm"][i])
+    if model == "gauss":
+        return as_psf(
+            sigma_x=each["channels_psf_xsigmas_nm"][i],
+            sigma_y=each["channels_psf_ysigmas_nm"][i],
+            theta=each["channels_psf_thetas_deg"][i],
+        )
+    raise ParameterError(
+        "channels_fit_models", got=repr(model), wanted="isogauss, gauss or spline", fix="check the name"
+    )
+
+
+def _gathered(parts: list[Info], each: Info, places: list[Any]) -> tuple[Any, Info]:
+    weighted = each["channels_weighted_integrations"]
+    nothing = [_graph.from_array(np.full(len(p), np.nan, "f4")) for p in places]
+    info: Info = {n: each[n] for n in ("channels_weighted_integrations", "channels_fit_models", "channels_pixels_nm")}
+    info["psf_sums"] = [p.get("sum", n) for p, n in zip(parts, nothing, strict=True)]
+    info["weighted_denominators"] = [p.get("square", n) for p, n in zip(parts, nothing, strict=True)]
+    info["background_vector"] = _graph.scatter([p["level"] for p in parts], places, "f4")
+    if not all(weighted):
+        info["border_medians"] = [p["border"] for p in parts]
+    return _graph.scatter([p["photons"] for p in parts], places, "f4"), info

@@ -1,0 +1,89 @@
+"""What the photon kernels compute, one crop at a time in float64."""
+
+from __future__ import annotations
+
+import numpy as np
+from scipy import ndimage
+from scipy.interpolate import BSpline
+from scipy.special import erf, erfc
+
+# erf rounds to 1 from here on: what lies beyond holds no light at all.
+REACH = 5.9215871957945
+
+
+def share(low, high):
+    """``erf(high) - erf(low)``, by the complement where the two would cancel."""
+    low, high = np.broadcast_arrays(np.asarray(low, float), np.asarray(high, float))
+    light = erf(high) - erf(low)
+    light = np.where(low > 0, erfc(low) - np.where(high < REACH, erfc(high), 0), light)
+    light = np.where(high < 0, erfc(-high) - np.where(-low < REACH, erfc(-low), 0), light)
+    return np.where((low >= REACH) | (high <= -REACH), 0.0, light)
+
+
+def peak_one(distance, sigma, pixel):
+    """Mean over a pixel of ``exp(-distance^2 / (2 sigma^2))``."""
+    unit = np.sqrt(2) * sigma
+    light = share((distance - pixel / 2) / unit, (distance + pixel / 2) / unit)
+    return np.sqrt(np.pi / 2) * sigma / pixel * light
+
+
+def gaussian(size, mu_y, mu_x, sigma_y, sigma_x, theta, pixel):
+    """Rotated Gaussian on the pixels of one crop: ``(rows, columns)``."""
+    y = (np.arange(size[0]) * pixel[0] - mu_y)[:, None]
+    x = (np.arange(size[1]) * pixel[1] - mu_x)[None, :]
+    cos, sin = np.cos(np.radians(theta)), np.sin(np.radians(theta))
+    along_x = peak_one(x * cos - y * sin, sigma_x, pixel[1])
+    return along_x * peak_one(x * sin + y * cos, sigma_y, pixel[0])
+
+
+def basis(x, knots):
+    """Every cubic B-spline of these knots at every x, 0 outside: ``(x, splines)``."""
+    identity = np.eye(len(knots) - 4)
+    return np.nan_to_num(BSpline(np.asarray(knots, float), identity, 3, extrapolate=False)(x))
+
+
+def spline(size, mu_y, mu_x, z, knots_y, knots_x, knots_z, coefficients, pixel):
+    """Tensor spline at (x - mu_x, y - mu_y, -z) on the pixels of one crop."""
+    along_y = basis(np.arange(size[0]) * pixel[0] - mu_y, knots_y)
+    along_x = basis(np.arange(size[1]) * pixel[1] - mu_x, knots_x)
+    along_z = basis(np.atleast_1d(0.0 - z), knots_z)
+    return np.einsum("za,yb,xc,abc->yx", along_z, along_y, along_x, coefficients)
+
+
+def projection(crop, psf):
+    """``(raw, psf_sum, denominator)`` of a crop without background."""
+    total = psf.sum()
+    if total == 0 or not np.isfinite(total):
+        return np.nan, total, np.nan
+    p = psf / total
+    return (p * crop).sum() / (p**2).sum(), total, (p**2).sum()
+
+
+def cut(frames, index, y0, x0, size):
+    """One crop, or None where it leaves the frames."""
+    t, height, width = frames.shape
+    if not (0 <= index < t and 0 <= y0 <= height - size[0] and 0 <= x0 <= width - size[1]):
+        return None
+    return frames[index, y0 : y0 + size[0], x0 : x0 + size[1]]
+
+
+def padding_of(crop):
+    """Zeros connected with the edge of the crop."""
+    labels, _ = ndimage.label(crop == 0)
+    ring = np.ones(crop.shape, bool)
+    ring[1:-1, 1:-1] = False
+    return np.isin(labels, np.unique(labels[ring & (labels > 0)])) & (labels > 0)
+
+
+def remove_border(crop, padding):
+    """A crop less the median of its border, and that median."""
+    work = crop.astype(np.result_type(crop.dtype, np.float32))
+    padded = padding_of(crop) if padding else np.zeros(crop.shape, bool)
+    ring = np.ones(crop.shape, bool)
+    ring[1:-1, 1:-1] = False
+    border = work[ring & ~padded & ~np.isnan(work)]
+    empty = work.dtype.type(0 if padding else np.nan)
+    median = np.median(border) if border.size else empty
+    corrected = work - median
+    corrected[padded] = 0
+    return corrected, median

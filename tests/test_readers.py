@@ -1,0 +1,679 @@
+"""Every format gives the values that were written, or a ReaderError that names the file."""
+
+import json
+import math
+import pickle
+import shutil
+import struct
+import subprocess
+import sys
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+
+import dask
+import numpy as np
+import pytest
+import tifffile
+import xarray as xr
+import zarr
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from smlm_dask.errors import ParameterError, PixelSizeError, ReaderError, SmlmError
+from smlm_dask.movie import open_movie
+from smlm_dask.readers import SmlmBackend, open_reader
+from smlm_dask.readers.backend import default_chunks
+
+REAL = Path(__file__).parents[2] / "shared" / "real"
+FRAMES = np.random.default_rng(1).integers(0, 60000, (23, 12, 17)).astype(np.uint16)
+
+
+# ------------------------------------------------------------------ writers, one per kind of file
+
+
+def page_by_page(path, *, frames=FRAMES, bigtiff=False, byteorder="<", **keywords):
+    with tifffile.TiffWriter(path, bigtiff=bigtiff, byteorder=byteorder) as tif:
+        for frame in frames:
+            tif.write(frame, contiguous=False, **keywords)
+
+
+def whole(path, *, frames=FRAMES, axes="TYX", writer=None, **keywords):
+    tifffile.imwrite(path, frames, metadata={"axes": axes}, **(writer or {}), **keywords)
+
+
+def two_files(path):
+    """An OME-TIFF whose second half lies in another file."""
+    half = len(FRAMES) // 2
+    second = path.with_name("second.ome.tif")
+    data = "".join(
+        f'<TiffData FirstT="{t}" FirstC="0" FirstZ="0" IFD="{t if t < half else t - half}" '
+        f'PlaneCount="1"><UUID FileName="{path.name if t < half else second.name}">'
+        f"urn:uuid:{1 if t < half else 2}</UUID></TiffData>"
+        for t in range(len(FRAMES))
+    )
+    for number, (name, frames) in enumerate(((path, FRAMES[:half]), (second, FRAMES[half:])), 1):
+        text = (
+            '<?xml version="1.0"?><OME xmlns="http://www.openmicroscopy.org/Schemas/OME/2016-06" '
+            f'UUID="urn:uuid:{number}"><Image ID="Image:0"><Pixels ID="Pixels:0" '
+            f'DimensionOrder="XYCZT" Type="uint16" SizeX="17" SizeY="12" SizeC="1" SizeZ="1" '
+            f'SizeT="{len(FRAMES)}"><Channel ID="Channel:0" SamplesPerPixel="1"/>{data}'
+            "</Pixels></Image></OME>"
+        )
+        with tifffile.TiffWriter(name) as tif:
+            for index, frame in enumerate(frames):
+                description = text if index == 0 else None
+                tif.write(frame, contiguous=False, metadata=None, description=description)
+
+
+def dax(path, *, order="big", frames=FRAMES):
+    frames.astype(">u2" if order == "big" else "<u2").tofile(path)
+    path.with_suffix(".inf").write_text(
+        f"data type = 16 bit integers (binary, {order} endian)\n"
+        f"frame dimensions = {frames.shape[2]} x {frames.shape[1]}\n"
+        f"number of frames = {len(frames)}\nx_start = 1\n"
+    )
+
+
+def spe(path, *, frames=FRAMES):
+    header = bytearray(4100)
+    struct.pack_into("<H", header, 42, frames.shape[2])
+    struct.pack_into("<H", header, 656, frames.shape[1])
+    struct.pack_into("<i", header, 1446, len(frames))
+    struct.pack_into("<h", header, 108, 3)
+    path.write_bytes(bytes(header) + frames.astype("<u2").tobytes())
+
+
+def plain_zarr(path, *, frames=FRAMES, chunks=(5, 6, 17), **keywords):
+    zarr.create_array(path, shape=frames.shape, chunks=chunks, dtype=frames.dtype, **keywords)[
+        :
+    ] = frames
+
+
+def grouped_zarr(path, *, version=3):
+    group = zarr.open_group(path, mode="w", zarr_format=version)
+    group.create_array("stack", shape=FRAMES.shape, chunks=(5, 12, 17), dtype="u2")[:] = FRAMES
+    group.create_array("dark", shape=(12, 17), dtype="f4")
+
+
+def dataset_zarr(path, *, version=3, consolidated=True):
+    movie = xr.DataArray(FRAMES, dims=("frame", "y", "x"), name="movie")
+    movie.to_dataset().to_zarr(path, zarr_format=version, consolidated=consolidated)
+
+
+def ome_zarr(path, *, version=3, frames=FRAMES[:, None, None]):
+    group = zarr.open_group(path, mode="w", zarr_format=version)
+    for level, step in (("0", 1), ("1", 2)):
+        values = frames[..., ::step, ::step]
+        chunks = (4, 1, 1, *values.shape[3:])
+        group.create_array(level, shape=values.shape, chunks=chunks, dtype="u2")[:] = values
+    images = {
+        "axes": [{"name": name} for name in "tczyx"],
+        "datasets": [{"path": "0"}, {"path": "1"}],
+        "version": "0.4",
+    }
+    group.attrs.update({"multiscales": [images]} if version == 2 else {"ome": {"multiscales": [images]}})
+
+
+FORMATS = {
+    "plain.tif": lambda p: page_by_page(p, metadata=None),
+    "described.tif": page_by_page,
+    "compressed.tif": lambda p: page_by_page(p, metadata=None, compression="zlib", predictor=True),
+    "lzw.tif": lambda p: page_by_page(p, metadata=None, compression="lzw"),
+    "bigendian.tif": lambda p: page_by_page(p, metadata=None, byteorder=">"),
+    "bigendian_big.tif": lambda p: page_by_page(p, metadata=None, byteorder=">", bigtiff=True),
+    "strips.tif": lambda p: page_by_page(p, metadata=None, rowsperstrip=5),
+    "tiles.tif": lambda p: page_by_page(p, metadata=None, tile=(16, 16)),
+    "bigtiff.tif": lambda p: whole(p, bigtiff=True),
+    "shaped.tif": whole,
+    "shaped_zlib.tif": lambda p: whole(p, compression="zlib"),
+    "untold.tif": lambda p: whole(p, axes="QYX"),
+    "imagej.tif": lambda p: whole(p, imagej=True),
+    "imagej_zlib.tif": lambda p: whole(p, imagej=True, compression="zlib"),
+    "one.ome.tif": lambda p: whole(p, ome=True),
+    "zlib.ome.tif": lambda p: whole(p, ome=True, compression="zlib"),
+    "first.ome.tif": two_files,
+    "movie.dax": dax,
+    "little.dax": lambda p: dax(p, order="little"),
+    "movie.SPE": spe,
+    "movie.npy": lambda p: np.save(p, FRAMES),
+    "bigendian.npy": lambda p: np.save(p, FRAMES.astype(">u2")),
+    "v3.zarr": plain_zarr,
+    "v2.zarr": lambda p: plain_zarr(p, zarr_format=2),
+    "sharded.zarr": lambda p: plain_zarr(p, shards=(10, 12, 17)),
+    "group.zarr": grouped_zarr,
+    "group2.zarr": lambda p: grouped_zarr(p, version=2),
+    "dataset.zarr": dataset_zarr,
+    "dataset2.zarr": lambda p: dataset_zarr(p, version=2),
+    "loose.zarr": lambda p: dataset_zarr(p, consolidated=False),
+    "ome05.zarr": ome_zarr,
+    "ome04.zarr": lambda p: ome_zarr(p, version=2),
+}
+
+
+@pytest.fixture(scope="module")
+def files(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("movies")
+    for name, write in FORMATS.items():
+        write(folder / name)
+    return folder
+
+
+# ------------------------------------------------------------------ values
+
+
+@pytest.mark.parametrize("name", FORMATS)
+def test_values_are_what_was_written(files, name):
+    movie = open_movie(files / name, pixel_size=108)
+    assert movie.dtype == np.uint16
+    assert movie.dtype.isnative
+    np.testing.assert_array_equal(movie.values, FRAMES)
+
+
+INDICES = st.tuples(
+    *(
+        st.one_of(
+            st.integers(-size, size - 1),
+            st.slices(size),
+            st.lists(st.integers(-size, size - 1), max_size=4),
+        )
+        for size in FRAMES.shape
+    )
+)
+ONE_OF_EACH = ["plain.tif", "compressed.tif", "first.ome.tif", "movie.dax", "v3.zarr", "ome05.zarr"]
+
+
+@settings(max_examples=60, deadline=None)
+@given(index=INDICES, name=st.sampled_from(ONE_OF_EACH), lazy=st.booleans())
+def test_any_slicing(files, index, name, lazy):
+    keywords = {"chunks": {"frame": 7, "y": 5}} if lazy else {}
+    with xr.open_dataset(files / name, engine=SmlmBackend, pixel_size=108) as dataset:
+        movie = open_movie(files / name, pixel_size=108, **keywords) if lazy else dataset.movie
+        selected = movie.isel(frame=index[0], y=index[1], x=index[2]).values
+    expected = xr.DataArray(FRAMES, dims=("frame", "y", "x"))
+    np.testing.assert_array_equal(
+        selected, expected.isel(frame=index[0], y=index[1], x=index[2]).values
+    )
+
+
+@pytest.mark.parametrize("name", ONE_OF_EACH)
+def test_reader_returns_memory_of_its_own(files, name):
+    reader = open_reader(files / name)
+    block = reader.read(slice(1, 20, 3), slice(2, 9, 1), slice(3, 5, 1))
+    np.testing.assert_array_equal(block, FRAMES[1:20:3, 2:9, 3:5])
+    base = block if block.base is None else block.base
+    assert base.nbytes == block.nbytes
+
+
+def test_far_frames_of_a_list_are_read_apart(files):
+    reader = open_reader(files / "compressed.tif")
+    boxes = []
+
+    class Counting(type(reader)):
+        def read(self, frames, y, x):
+            boxes.append(len(range(*frames.indices(23))))
+            return super().read(frames, y, x)
+
+    from smlm_dask.readers.backend import MovieArray
+
+    counting = Counting(reader.path, reader.shape, reader.dtype, reader.chunk, reader.table)
+    array = xr.Variable(
+        ("frame", "y", "x"), xr.core.indexing.LazilyIndexedArray(MovieArray(counting))
+    )
+    np.testing.assert_array_equal(array[[22, 0, 0]].values, FRAMES[[22, 0, 0]])
+    assert boxes == [1, 1]
+
+
+@pytest.mark.parametrize("name", ["plain.tif", "compressed.tif", "described.tif", "sharded.zarr"])
+def test_threads_share_nothing(files, name):
+    movie = open_movie(files / name, pixel_size=108, chunks={"frame": 1}).data
+    with dask.config.set(pool=ThreadPoolExecutor(8), scheduler="threads"):
+        for _ in range(5):
+            np.testing.assert_array_equal(movie.compute(), FRAMES)
+
+
+def test_fresh_process_reads_what_was_pickled(files, tmp_path):
+    movies = {name: open_movie(files / name, pixel_size=108) for name in ONE_OF_EACH}
+    (tmp_path / "movies.pickle").write_bytes(pickle.dumps(movies))
+    program = (
+        "import pickle, sys\nfrom smlm_dask.movie import open_movie\n"
+        "movies = pickle.load(open(sys.argv[1], 'rb'))\n"
+        "for name, movie in movies.items():\n"
+        "    again = open_movie(sys.argv[2] + '/' + name, pixel_size=108)\n"
+        "    print(name, int(movie.values.astype('i8').sum()), again.data.name == movie.data.name)\n"
+    )
+    command = [sys.executable, "-c", program, str(tmp_path / "movies.pickle"), str(files)]
+    done = subprocess.run(command, capture_output=True, text=True, check=True)
+    total = int(FRAMES.astype("i8").sum())
+    assert done.stdout.splitlines() == [f"{name} {total} True" for name in ONE_OF_EACH]
+
+
+@pytest.mark.nightly
+def test_worker_processes(files):
+    distributed = pytest.importorskip("distributed")
+    with (
+        distributed.LocalCluster(
+            n_workers=2, threads_per_worker=2, host="127.0.0.1", dashboard_address=":0"
+        ) as cluster,
+        distributed.Client(cluster),
+    ):
+        for name in FORMATS:
+            movie = open_movie(files / name, pixel_size=108, chunks={"frame": 3})
+            np.testing.assert_array_equal(movie.values, FRAMES)
+
+
+# ------------------------------------------------------------------ axes
+
+
+def test_time_saved_as_z_must_be_named(tmp_path):
+    whole(tmp_path / "z.tif", axes="ZYX", imagej=True)
+    with pytest.raises(ReaderError, match='axes="tyx"'):
+        open_movie(tmp_path / "z.tif", pixel_size=108)
+    movie = open_movie(tmp_path / "z.tif", pixel_size=108, axes="tyx")
+    np.testing.assert_array_equal(movie.values, FRAMES)
+
+
+@pytest.mark.parametrize("keywords", [{"imagej": True}, {"ome": True}, {"compression": "zlib"}])
+def test_channel_is_selected(tmp_path, keywords):
+    frames = np.stack([FRAMES, FRAMES[::-1]], axis=1)
+    path = tmp_path / ("a.ome.tif" if "ome" in keywords else "a.tif")
+    whole(path, frames=frames, axes="TCYX", **keywords)
+    with pytest.raises(ReaderError, match='select={"c": 0}'):
+        open_movie(path, pixel_size=108)
+    movie = open_movie(path, pixel_size=108, select={"c": 1})
+    np.testing.assert_array_equal(movie.values, FRAMES[::-1])
+    with pytest.raises(ParameterError, match="index into one of the axes"):
+        open_movie(path, pixel_size=108, select={"c": 2})
+
+
+def test_ome_zarr_channel_is_selected(tmp_path):
+    ome_zarr(tmp_path / "a.zarr", frames=np.stack([FRAMES, FRAMES[::-1]], axis=1)[:, :, None])
+    with pytest.raises(ReaderError, match="select="):
+        open_movie(tmp_path / "a.zarr", pixel_size=108)
+    movie = open_movie(tmp_path / "a.zarr", pixel_size=108, select={"c": 1})
+    np.testing.assert_array_equal(movie.values, FRAMES[::-1])
+
+
+def test_zarr_axes_are_found_by_name(tmp_path):
+    turned = xr.DataArray(FRAMES, dims=("frame", "y", "x"), name="a").transpose("x", "frame", "y")
+    turned.to_dataset().to_zarr(tmp_path / "a.zarr", consolidated=False)
+    np.testing.assert_array_equal(open_movie(tmp_path / "a.zarr", pixel_size=108).values, FRAMES)
+
+
+def test_unknown_axis_names_must_be_told(tmp_path):
+    array = xr.DataArray(FRAMES, dims=("n", "row", "col"), name="a")
+    array.to_dataset().to_zarr(tmp_path / "a.zarr", consolidated=False)
+    with pytest.raises(ReaderError, match="axes"):
+        open_movie(tmp_path / "a.zarr", pixel_size=108)
+    movie = open_movie(tmp_path / "a.zarr", pixel_size=108, axes="tyx")
+    np.testing.assert_array_equal(movie.values, FRAMES)
+
+
+def test_single_frame_is_a_movie(tmp_path):
+    whole(tmp_path / "a.tif", frames=FRAMES[0], axes="YX")
+    np.save(tmp_path / "a.npy", FRAMES[0])
+    plain_zarr(tmp_path / "a.zarr", frames=FRAMES[0], chunks=(6, 17))
+    for path in tmp_path.iterdir():
+        np.testing.assert_array_equal(open_movie(path, pixel_size=1).values, FRAMES[:1])
+
+
+def test_group_array_is_named(tmp_path):
+    group = zarr.open_group(tmp_path / "a.zarr", mode="w")
+    for name in ("left", "right"):
+        group.create_array(f"cell/{name}", shape=FRAMES.shape, dtype="u2")[:] = FRAMES
+    with pytest.raises(ReaderError, match="array="):
+        open_movie(tmp_path / "a.zarr", pixel_size=108)
+    movie = open_movie(tmp_path / "a.zarr", pixel_size=108, array="cell/left")
+    np.testing.assert_array_equal(movie.values, FRAMES)
+    for name in ("../a.zarr/cell/left", "/etc", "cell", ""):
+        with pytest.raises(ReaderError):
+            open_movie(tmp_path / "a.zarr", pixel_size=108, array=name)
+
+
+def test_cropped_movie_keeps_its_place(tmp_path):
+    movie = open_movie_of(tmp_path, FRAMES).isel(frame=slice(2, 20, 2), y=slice(3, 9))
+    movie.to_dataset().to_zarr(tmp_path / "crop.zarr", consolidated=False)
+    again = open_movie(tmp_path / "crop.zarr", pixel_size=108)
+    xr.testing.assert_identical(again.compute(), movie.compute())
+
+
+def open_movie_of(folder, frames):
+    np.save(folder / "frames.npy", frames)
+    return open_movie(folder / "frames.npy", pixel_size=108)
+
+
+# ------------------------------------------------------------------ laziness, size, names
+
+
+def sparse_pages(path, count, size=512):
+    """A plain BigTIFF of ``count`` separate pages that takes no room on disk."""
+    nbytes, header = size * size * 2, 8 + 9 * 20 + 8
+    with path.open("wb") as file:
+        file.write(struct.pack("<2sHHHQ", b"II", 43, 8, 0, 16))
+        for page in range(count):
+            at = 16 + page * (header + nbytes)
+            tags = [(256, 4, size), (257, 4, size), (258, 3, 16), (259, 3, 1), (262, 3, 1)]
+            tags += [(273, 16, at + header), (277, 3, 1), (278, 4, size), (279, 16, nbytes)]
+            entries = b"".join(struct.pack("<HHQQ", code, kind, 1, v) for code, kind, v in tags)
+            following = at + header + nbytes if page + 1 < count else 0
+            file.seek(at)
+            file.write(struct.pack("<Q", 9) + entries + struct.pack("<Q", following))
+        file.truncate(16 + count * (header + nbytes))
+
+
+def big_contiguous(path):
+    mapped = tifffile.memmap(path, shape=(9000, 512, 512), dtype="u2", bigtiff=True)
+    mapped[8999, 511, 510:] = 7, 9
+    mapped.flush()
+
+
+def big_pages(path):
+    sparse_pages(path, 9000)
+    with path.open("r+b") as file:
+        file.seek(-4, 2)
+        file.write(struct.pack("<HH", 7, 9))
+
+
+def big_zarr(path):
+    array = zarr.create_array(path, shape=(9000, 512, 512), chunks=(20, 512, 512), dtype="u2")
+    array[8999, 511, 510:] = 7, 9
+
+
+@pytest.mark.parametrize("write", [big_contiguous, big_pages, big_zarr])
+def test_above_four_gigabytes_only_metadata_are_read(tmp_path, write):
+    path = tmp_path / "big.tif"
+    write(path)
+    before = bytes_read()
+    movie = open_movie(path, pixel_size=108)
+    read = bytes_read() - before
+    assert movie.nbytes > 4 * 2**30
+    assert read < 16 * 2**20
+    assert len(pickle.dumps(movie)) < 20_000
+    assert movie[-1, -1, -3:].values.tolist() == [0, 7, 9]
+
+
+def bytes_read():
+    lines = Path("/proc/self/io").read_text().splitlines()
+    return int(dict(line.split(": ") for line in lines)["rchar"])
+
+
+def test_name_follows_path_size_and_time(tmp_path):
+    path = tmp_path / "a.npy"
+    np.save(path, FRAMES)
+    names = {open_movie(path, pixel_size=size).data.name for size in (100, 100, 120)}
+    assert len(names) == 1
+    assert open_movie(path, pixel_size=100, chunks={"frame": 5}).data.name not in names
+    np.save(path, FRAMES[:9])
+    assert open_movie(path, pixel_size=100).data.name not in names
+
+
+def test_graph_of_many_chunks_pickles_in_kilobytes(files):
+    zarr.create_array(files / "wide.zarr", shape=(200_000, 64, 64), chunks=(20, 64, 64), dtype="u2")
+    movie = open_movie(files / "wide.zarr", pixel_size=108, chunks={"frame": 20})
+    assert movie.data.npartitions == 10_000
+    assert len(pickle.dumps(movie)) < 100_000
+
+
+@given(
+    frames=st.integers(1, 100_000),
+    height=st.integers(1, 4096),
+    width=st.integers(1, 4096),
+    stored=st.tuples(st.sampled_from([1, 7, 20, 64, 100, 400]), st.integers(1, 4096)),
+)
+def test_default_chunks_are_whole_stored_chunks_within_the_budget(frames, height, width, stored):
+    length, rows = min(stored[0], frames), min(stored[1], height)
+    chunk = default_chunks((frames, height, width), np.dtype("u2"), (length, rows, width))
+    assert chunk[2] == width
+    assert chunk[0] % length == 0 or chunk[0] == frames
+    assert chunk[1] % rows == 0 or chunk[1] == height
+    smallest = length * rows * width * 2
+    assert math.prod(chunk) * 2 <= max(2**27, 2 * smallest) or chunk[:2] == (length, height)
+    window = math.lcm(length, 200)
+    if window <= frames and window * height * width * 2 <= 2**27:
+        assert chunk[0] % 200 == 0
+
+
+def test_chunks_follow_the_byte_budget(files):
+    with dask.config.set({"smlm_dask.chunk-bytes": "1 kiB"}):
+        small = open_movie(files / "plain.tif", pixel_size=108)
+    assert small.data.chunksize == (23, 1, 17)
+    assert open_movie(files / "plain.tif", pixel_size=108).data.chunksize == FRAMES.shape
+
+
+def test_shards_are_read_whole(files):
+    assert open_reader(files / "sharded.zarr").chunk == (10, 12, 17)
+    with dask.config.set({"smlm_dask.chunk-bytes": "2 kiB"}):
+        assert open_reader(files / "sharded.zarr").chunk == (5, 6, 17)
+
+
+# ------------------------------------------------------------------ the xarray engine
+
+
+def test_engine_gives_a_dataset(files):
+    keywords = {"pixel_size": (108, 110), "frame_time": 0.02}
+    with xr.open_dataset(files / "plain.tif", engine=SmlmBackend, chunks={}, **keywords) as dataset:
+        assert list(dataset.data_vars) == ["movie"]
+        assert dataset.movie.chunks == ((23,), (12,), (17,))
+        np.testing.assert_array_equal(dataset.movie.values, FRAMES)
+    assert float(dataset.pixel_size_x) == 110.0
+
+
+def test_engine_without_pixel_size_says_so(files):
+    with pytest.raises(PixelSizeError, match="pixel_size=108"):
+        xr.open_dataset(files / "plain.tif", engine=SmlmBackend)
+
+
+def test_engine_claims_no_foreign_file():
+    can = SmlmBackend().guess_can_open
+    assert all(can(name) for name in ("a.tif", Path("a.ome.TIFF"), "a.dax", "a.spe"))
+    assert not any(can(name) for name in ("a.nc", "a.zarr", "a.h5", "a", b"II*\0", 3))
+
+
+# ------------------------------------------------------------------ files that must be refused
+
+
+def other_page(path, page, **keywords):
+    with tifffile.TiffWriter(path, **keywords) as tif:
+        for frame in (FRAMES[0], FRAMES[1], page, FRAMES[3]):
+            tif.write(frame, contiguous=False, metadata=None)
+
+
+def wrong_count(path, told, real):
+    text = (
+        '<?xml version="1.0"?><OME xmlns="http://www.openmicroscopy.org/Schemas/OME/2016-06">'
+        '<Image ID="Image:0"><Pixels ID="Pixels:0" DimensionOrder="XYCZT" Type="uint16" SizeX="17" '
+        f'SizeY="12" SizeC="1" SizeZ="1" SizeT="{told}"><Channel ID="Channel:0" '
+        'SamplesPerPixel="1"/><TiffData/></Pixels></Image></OME>'
+    )
+    with tifffile.TiffWriter(path) as tif:
+        for index, frame in enumerate(FRAMES[:real]):
+            description = text if index == 0 else None
+            tif.write(frame, contiguous=False, metadata=None, description=description)
+
+
+def truncated(path, write, keep):
+    write(path)
+    path.write_bytes(path.read_bytes()[: int(path.stat().st_size * keep)])
+
+
+def lonely_dax(path):
+    dax(path)
+    path.with_suffix(".inf").unlink()
+
+
+def packed_zarr(path):
+    plain_zarr(path)
+    zarr.open_array(path).attrs["scale_factor"] = 0.5
+
+
+def impossible_frame(path):
+    tifffile.imwrite(path, FRAMES[:1], metadata=None, compression="zlib")
+    with tifffile.TiffFile(path, mode="r+") as tif:
+        tif.pages.first.tags["ImageWidth"].overwrite(2**20, dtype="I")
+        tif.pages.first.tags["ImageLength"].overwrite(2**20, dtype="I")
+
+
+BAD = {
+    "page_shape.tif": (lambda p: other_page(p, FRAMES[2, :6]), r"page 2 of \(6, 17\)"),
+    "page_dtype.tif": (lambda p: other_page(p, FRAMES[2].astype("u1")), "page 2 .* 8 bits"),
+    "page_sign.tif": (lambda p: other_page(p, FRAMES[2].astype("i2")), "page 2"),
+    "page_end.tif": (lambda p: other_page(p, FRAMES[2, :6], byteorder=">"), "page 2 of"),
+    "few.ome.tif": (lambda p: wrong_count(p, 20, 10), "10 pages"),
+    "many.ome.tif": (lambda p: wrong_count(p, 10, 20), "20 pages"),
+    "cut.tif": (lambda p: truncated(p, FORMATS["shaped.tif"], 0.6), "cut.tif"),
+    "cut_pages.tif": (lambda p: truncated(p, FORMATS["plain.tif"], 0.6), "truncated"),
+    "cut_zlib.tif": (lambda p: truncated(p, FORMATS["compressed.tif"], 0.6), "truncated"),
+    "cut.npy": (lambda p: truncated(p, FORMATS["movie.npy"], 0.6), "before frame 13"),
+    "cut.dax": (lambda p: truncated(p, dax, 0.6), "bytes, while"),
+    "cut.spe": (lambda p: truncated(p, spe, 0.6), "before frame"),
+    "short.spe": (lambda p: truncated(p, spe, 0.1), "SPE 2 header"),
+    "lonely.dax": (lonely_dax, r"no \.inf file"),
+    "colour.tif": (lambda p: tifffile.imwrite(p, np.zeros((4, 9, 9, 3), "u1")), "grey"),
+    "complex.tif": (lambda p: tifffile.imwrite(p, np.zeros((4, 9, 9), "c8")), "complex64"),
+    "huge.tif": (impossible_frame, "that the file can hold"),
+    "objects.npy": (lambda p: np.save(p, np.array([None]), allow_pickle=True), "objects"),
+    "fortran.npy": (lambda p: np.save(p, np.asfortranarray(FRAMES)), "Fortran"),
+    "four.npy": (lambda p: np.save(p, FRAMES[None]), "axes"),
+    "text.npy": (lambda p: p.write_text("no array"), "text.npy"),
+    "empty.tif": (lambda p: p.write_bytes(b""), "empty.tif"),
+    "noise.tif": (lambda p: p.write_bytes(bytes(range(256)) * 9), "noise.tif"),
+    "movie.xyz": (lambda p: p.write_bytes(b"1"), "cannot read"),
+    "nothing.tif": (lambda p: None, "no such file"),
+    "packed.zarr": (packed_zarr, "scale_factor"),
+    "empty.zarr": (lambda p: zarr.open_group(p, mode="w"), "0 arrays"),
+    "text.zarr": (lambda p: zarr.create_array(p, shape=(3, 4, 5), dtype="U4"), "real numbers"),
+    "bools.zarr": (lambda p: zarr.create_array(p, shape=(3, 4, 5), dtype="bool"), "real numbers"),
+    "bare.zarr": (lambda p: zarr.create_array(p, shape=(0, 4, 5), dtype="u2"), "no empty axis"),
+    "vast.zarr": (
+        lambda p: zarr.create_array(p, shape=(10**15, 40, 50), chunks=(9, 40, 50), dtype="u2"),
+        "chunks",
+    ),
+}
+
+
+@pytest.mark.parametrize("name", BAD)
+def test_refused_by_name(tmp_path, name):
+    write, message = BAD[name]
+    write(tmp_path / name)
+    with pytest.raises(ReaderError, match=message) as caught:
+        open_movie(tmp_path / name, pixel_size=108)
+    assert name in str(caught.value)
+
+
+def test_every_page_can_be_demanded(tmp_path):
+    wrong_count(tmp_path / "a.ome.tif", 10, 20)
+    movie = open_movie(tmp_path / "a.ome.tif", pixel_size=108, axes="tyx")
+    np.testing.assert_array_equal(movie.values, FRAMES[:20])
+
+
+def test_missing_file_of_a_set(tmp_path):
+    two_files(tmp_path / "a.ome.tif")
+    (tmp_path / "second.ome.tif").unlink()
+    with pytest.raises(ReaderError, match="missing"):
+        open_movie(tmp_path / "a.ome.tif", pixel_size=108)
+
+
+@pytest.mark.parametrize("name", ["plain.tif", "compressed.tif", "v3.zarr"])
+def test_damage_after_opening_is_named(files, tmp_path, name):
+    path = tmp_path / name
+    copy = shutil.copytree if (files / name).is_dir() else shutil.copy
+    copy(files / name, path)
+    movie = open_movie(path, pixel_size=108)
+    parts = [path] if path.is_file() else sorted((path / "c").rglob("*"))
+    for part in parts:
+        if part.is_file():
+            part.write_bytes(part.read_bytes()[: part.stat().st_size // 2])
+    with pytest.raises(ReaderError, match=name):
+        movie.compute(scheduler="threads")
+
+
+def try_to_read(path):
+    """Open and read; True if refused by name, False if read."""
+    try:
+        movie = open_movie(path, pixel_size=108)
+        movie.isel(frame=slice(None, None, 7)).compute(scheduler="sync")
+    except SmlmError as error:
+        assert str(path) in str(error)
+        return True
+    return False
+
+
+def test_mutated_tiffs_end_in_the_family(files, tmp_path):
+    rng = np.random.default_rng(5)
+    refused = 0
+    kinds = ("plain.tif", "compressed.tif", "shaped.tif", "imagej.tif", "zlib.ome.tif")
+    for round_ in range(200):
+        data = bytearray((files / kinds[round_ % len(kinds)]).read_bytes())
+        for at in rng.integers(0, len(data) if round_ % 2 else 400, rng.integers(1, 9)):
+            data[at] = rng.integers(256)
+        path = tmp_path / "mutated.tif"
+        path.write_bytes(data[: rng.integers(8, len(data))] if round_ % 5 == 4 else data)
+        refused += try_to_read(path)
+    assert 50 < refused < 200
+
+
+def test_mutated_zarr_metadata_end_in_the_family(files, tmp_path):
+    rng = np.random.default_rng(6)
+    text = (files / "v3.zarr" / "zarr.json").read_bytes()
+    path = tmp_path / "mutated.zarr"
+    shutil.copytree(files / "v3.zarr", path)
+    refused = 0
+    for _ in range(200):
+        data = bytearray(text)
+        for at in rng.integers(0, len(data), rng.integers(1, 4)):
+            data[at] = rng.integers(32, 127)
+        (path / "zarr.json").write_bytes(data)
+        refused += try_to_read(path)
+    assert 50 < refused <= 200
+
+
+@pytest.mark.parametrize(
+    "change",
+    [{"shape": [10**12, 12, 17]}, {"shape": [23, 10**9, 10**9]}, {"data_type": "complex64"},
+     {"shape": [23]}, {"shape": []}, {"chunk_grid": {}}, {"codecs": []}],
+)  # fmt: skip
+def test_false_zarr_metadata_are_refused(files, tmp_path, change):
+    path = tmp_path / "false.zarr"
+    shutil.copytree(files / "v3.zarr", path)
+    metadata = json.loads((path / "zarr.json").read_text())
+    (path / "zarr.json").write_text(json.dumps(metadata | change))
+    assert try_to_read(path)
+
+
+# ------------------------------------------------------------------ real movies
+
+REAL_MOVIES = {
+    "deepstorm3d_tetrapod_50f.tif": ((50, 332, 492), 44),
+    "pims_stuck.tif": ((5, 512, 512), 500),
+    "sdt_pMHC_AF647.SPE": ((10, 128, 128), 224),
+    "sdt_pMHC_AF647.npy": ((10, 128, 128), 224),
+    "storm-analysis/test.dax": ((10, 256, 256), 156),
+    "storm-analysis/test_300x200.dax": ((10, 200, 300), 153),
+    "storm-analysis/test_bg_sub.dax": ((5, 256, 256), 134),
+}
+
+
+@pytest.mark.skipif(not REAL.exists(), reason="the real movies are not beside the repository")
+@pytest.mark.parametrize("name", REAL_MOVIES)
+def test_real_movie(name):
+    shape, median = REAL_MOVIES[name]
+    movie = open_movie(REAL / name, pixel_size=108)
+    assert movie.shape == shape
+    assert movie.dtype == np.uint16
+    assert np.median(movie.values) == median
+
+
+@pytest.mark.skipif(not REAL.exists(), reason="the real movies are not beside the repository")
+def test_real_nd2():
+    nd2 = pytest.importorskip("nd2")
+    path = REAL / "pims_cluster.nd2"
+    with pytest.raises(ReaderError, match='select={"z": 0, "c": 0}'):
+        open_movie(path, pixel_size=108)
+    movie = open_movie(path, pixel_size=108, select={"z": 3, "c": 1})
+    np.testing.assert_array_equal(movie.values, nd2.imread(path)[:, 3, 1])
+
+
+def test_nd2_without_its_package_says_how_to_get_it(tmp_path, monkeypatch):
+    monkeypatch.setitem(sys.modules, "nd2", None)
+    (tmp_path / "a.nd2").write_bytes(b"")
+    with pytest.raises(ReaderError, match="pip install nd2"):
+        open_movie(tmp_path / "a.nd2", pixel_size=108)

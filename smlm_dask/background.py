@@ -16,7 +16,6 @@ from smlm_dask.kernels.background import (
     assign_start,
     clean,
     frame_offset,
-    row_range,
     step_times,
     upper_median,
     window_starts,
@@ -245,7 +244,7 @@ def _series(movie: xr.DataArray, starts: NDArray[np.int64], window: int) -> Any:
 def _used(series: Any, cleansing: Cleansing | None) -> Any:
     if cleansing is None or cleansing.fraction == 1:
         return np.ones(len(series), np.bool_)
-    ranges = series.map_blocks(row_range, drop_axis=2, dtype=series.dtype, meta=series._meta[..., 0])
+    ranges = series.max(axis=2) - series.min(axis=2)
     return _graph.finish(
         clean, ranges, cleansing.fraction, cleansing.threshold, shape=(len(series),), dtype=bool
     )

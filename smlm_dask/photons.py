@@ -108,7 +108,7 @@ def integrate_photons(
     light = _light(movie, background)
     columns = _columns(method, light.flat, crops)
     frames, rows = _rows(movie, check_table(table, columns), size, columns)
-    kernel, arguments = _model(movie, size, method, camera, psf, light)
+    kernel, arguments = _model(movie, table, size, method, camera, psf, light)
     passes = 2 if _graph.shares_source(light.arrays, arguments) else 1
     light = light if passes == 1 else light.again(arguments)
     result = _graph.emitter_map(
@@ -217,12 +217,18 @@ def _rows(
         rows[:, i], rows[:, 2 + i] = place(movie, table, axis, size[i])
     rows[:, 4] = table["z"] if "z" in table else 0.0
     rows[:, 5] = table["background"] if "background" in columns else 0.0
-    for i, name in ((6, "sigma_y"), (7, "sigma_x"), (8, "theta")):
-        own = next((n for n in (name, "sigma") if n in table and (n == name or i < 8)), None)
-        if own is not None:
-            rows[:, i] = table[own]
+    for i, name in enumerate(_own(table), start=6):
+        if name is not None:
+            rows[:, i] = table[name]
     frames = _frames(movie, table) if "frame" in columns else np.arange(len(table))
     return frames, rows
+
+
+def _own(table: pd.DataFrame) -> tuple[str | None, str | None, str | None]:
+    """The columns that hold sigma_y, sigma_x and theta of each emitter, where the table has them."""
+    both = "sigma" if "sigma" in table else None
+    width_y, width_x = (name if name in table else both for name in ("sigma_y", "sigma_x"))
+    return width_y, width_x, "theta" if "theta" in table else None
 
 
 def _corner(movie: xr.DataArray, table: pd.DataFrame, axis: str, length: int) -> tuple[Any, Any]:
@@ -278,6 +284,7 @@ def _frames(movie: xr.DataArray, table: pd.DataFrame) -> NDArray[np.int64]:
 
 def _model(
     movie: xr.DataArray,
+    table: pd.DataFrame,
     size: tuple[int, int],
     method: str,
     camera: Calibration,
@@ -297,11 +304,19 @@ def _model(
     if isinstance(psf, xr.Dataset) and "knots_z" in psf:
         names = ("knots_y", "knots_x", "knots_z", "coefficients")
         return integrate_spline, (*common, *(psf[n].data for n in names))
-    return integrate_gaussian, (*common, *_widths(psf))
+    own = tuple(name is not None for name in _own(table))
+    return integrate_gaussian, (*common, own, *_widths(psf, own))
 
 
-def _widths(psf: Calibration | None) -> tuple[Any, Any, Any]:
-    if psf is None:  # the table may bring its own; NaN says so where it does not
+def _widths(psf: Calibration | None, own: tuple[bool, ...]) -> tuple[Any, Any, Any]:
+    if psf is None:
+        if not (own[0] and own[1]):
+            raise ParameterError(
+                "psf",
+                got="no PSF, and no widths in the table",
+                wanted="a PSF, or the columns sigma or sigma_x and sigma_y",
+                fix="pass psf=smlm.estimate_psf(movie), or psf=120.0 (nm)",
+            )
         return np.nan, np.nan, 0.0
     if not isinstance(psf, xr.Dataset):
         return float(psf), float(psf), 0.0

@@ -1,4 +1,4 @@
-"""Localization tables: one row for each emitter in each frame, in this package's names and units."""
+"""Localization tables: a row for each emitter in each frame, in this package's names and units."""
 
 from __future__ import annotations
 
@@ -43,7 +43,7 @@ def read_table(path: str | Path, *, pixel_size: PixelSize = None) -> pd.DataFram
 
     The file's own names and units tell which: headers with units (``"x [nm]"``) are ThunderSTORM's,
     ``sx`` or ``lpx`` are Picasso's, all else is taken as this package's. ThunderSTORM counts frames
-    from 1 and lengths from the corner of the first pixel; both are brought to frames from 0 and to a
+    from 1 and lengths from the corner of the first pixel: they are brought to frames from 0 and a
     first pixel centred at 0. Picasso gives pixels, already centred so.
 
     Parameters
@@ -57,11 +57,11 @@ def read_table(path: str | Path, *, pixel_size: PixelSize = None) -> pd.DataFram
     Returns
     -------
     pd.DataFrame
-        In the order of the file, those that it has of: ``frame`` (int64, from 0), ``x``, ``y``, ``z``
-        nm, ``photons`` photon, ``background`` photon / pix, ``sigma``, ``sigma_x``, ``sigma_y`` nm,
-        ``uncertainty``, ``uncertainty_x``, ``uncertainty_y`` nm; and other columns under their
-        names. Picasso's photons are those that its camera settings make of a count: with a quantum
-        efficiency other than 1 in the movie, divide by it.
+        In the order of the file, those that it has of: ``frame`` (int64, from 0), ``x``, ``y`` and
+        ``z`` nm, ``photons`` photon, ``background`` photon / pix, ``sigma``, ``sigma_x`` and
+        ``sigma_y`` nm, ``uncertainty``, ``uncertainty_x`` and ``uncertainty_y`` nm; and others
+        under their own names. Picasso's photons are what its camera settings make of a count:
+        divide them by the quantum efficiency if those had none.
 
     Raises
     ------
@@ -142,7 +142,7 @@ def check_table(table: pd.DataFrame, columns: Sequence[str]) -> pd.DataFrame:
     Raises
     ------
     TableError
-        No table, a missing, doubled or non-numeric column, or a frame that is negative or no integer.
+        No table, a missing, doubled or non-numeric column, a frame that is negative or no integer.
     """
     if not isinstance(table, pd.DataFrame):
         raise TableError(
@@ -314,7 +314,7 @@ def _to_thunderstorm(table: pd.DataFrame, path: Path, pixel_size: PixelSize) -> 
         if name in out:
             out[name] = out[name] + step
     theirs = {ours: name for name, ours in THUNDERSTORM.items()}
-    return out.rename(columns={c: _header(theirs.get(c, c), c) for c in out})
+    return out.rename(columns={c: _header(theirs.get(c, c), c) for c in map(str, out.columns)})
 
 
 def _header(theirs: str, ours: str) -> str:

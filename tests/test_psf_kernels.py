@@ -12,7 +12,6 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from scipy.interpolate import RectBivariateSpline
 from scipy.optimize import curve_fit
-from statements import psf as statement
 
 from smlm_dask.kernels.psf import (
     GaussianFit,
@@ -24,6 +23,7 @@ from smlm_dask.kernels.psf import (
     psf_image,
     spline,
 )
+from tests.statements import psf as statement
 
 REFERENCE = Path(__file__).parent / "reference" / "smlmlp"
 CASES = [

@@ -10,9 +10,9 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from scipy import ndimage
-from statements import smooth as statement
 
 from smlm_dask.kernels.smooth import gaussian_taps, noise_factor, seed_noise_factor, smooth
+from tests.statements import smooth as statement
 
 REFERENCE = Path(__file__).parent / "reference" / "smlmlp"
 CASES = [

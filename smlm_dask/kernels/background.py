@@ -15,7 +15,6 @@ __all__ = [
     "assign_start",
     "clean",
     "frame_offset",
-    "row_range",
     "step_times",
     "upper_median",
     "window_starts",
@@ -79,18 +78,13 @@ def assign_centre(
     return kept[np.searchsorted(change, time, side="right")].astype(np.int64)
 
 
-def row_range(image: NDArray[Any]) -> NDArray[Any]:
-    """Largest minus smallest value of each row: ``(..., y, x) -> (..., y)``, dtype kept."""
-    return image.max(axis=-1) - image.min(axis=-1)
-
-
 def clean(ranges: NDArray[Any], fraction: float, threshold: float) -> NDArray[np.bool_]:
     """Which background images hold no event, judged by the ranges of their central rows.
 
     Parameters
     ----------
     ranges : (window, y)
-        ``row_range`` of every image of the series.
+        Largest minus smallest value of each row of every image, in the dtype of the images.
     fraction : float
         At least this share of the images stays (0 < fraction <= 1; 1 keeps all).
     threshold : float

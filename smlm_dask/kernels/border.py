@@ -106,14 +106,14 @@ def _batches(crops: Crops, padding: bool) -> Iterator[tuple[slice, Array, Array]
     ring = _ring(*crops.size)
     length = batch_length(len(crops.valid), 8 * crops.size[0] * crops.size[1])
     counts = np.ones((length, *crops.size))
-    borders = np.empty((len(ring[0]), length), _work_dtype(crops.frames))
+    borders = np.empty(len(ring[0]) * length, _work_dtype(crops.frames))
     for part in slices(len(crops.valid), length):
         count = counts[: part.stop - part.start]
         if padding:
             count[:] = 1.0
             _clear_padding(*crops.part(part), count)
-        border, medians = borders[:, : len(count)], np.empty(len(count), borders.dtype)
-        number = np.zeros(len(count), np.int64)
+        border = borders[: len(ring[0]) * len(count)].reshape(-1, len(count))
+        medians, number = np.empty(len(count), borders.dtype), np.zeros(len(count), np.int64)
         _gather(*crops.part(part), *ring, count, border, number)
         _sort_columns(border)
         _middle(border, number, medians)
@@ -125,7 +125,8 @@ def _batches(crops: Crops, padding: bool) -> Iterator[tuple[slice, Array, Array]
 def _ring(rows: int, columns: int) -> tuple[Array, Array]:
     edge = np.ones((rows, columns), bool)
     edge[1:-1, 1:-1] = False
-    return np.nonzero(edge)
+    rows_of, columns_of = np.nonzero(edge)
+    return rows_of, columns_of
 
 
 @numba.njit(nogil=True, cache=True)

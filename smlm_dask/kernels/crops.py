@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from typing import Any, NamedTuple
+from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 from numpy.typing import ArrayLike, DTypeLike, NDArray
@@ -41,7 +42,8 @@ def inside(y0: ArrayLike, x0: ArrayLike, size: tuple[int, int], shape: tuple[int
     return np.asarray(rows & columns)
 
 
-class Crops(NamedTuple):
+@dataclass(frozen=True)
+class Crops:
     """Checked places of ``n`` crops in ``frames``, safe for loops that do not check.
 
     Attributes

@@ -66,13 +66,15 @@ def integrate_gaussian(
     gain: float,
     quantum_efficiency: float,
     offset: float | Array,
+    own: tuple[bool, bool, bool],
     sigma_y: float,
     sigma_x: float,
     theta: float,
 ) -> NDArray[np.float64]:
-    """Photons by projection on a Gaussian; the table's widths and angle come before the given ones."""
-    y0, x0, mu_y, mu_x, _, background, *own = rows.T
-    widths = [np.where(np.isnan(a), b, a) for a, b in zip(own, (sigma_y, sigma_x, theta), strict=True)]
+    """Photons by projection on a Gaussian, with widths and angle of the rows where they have ``own``."""
+    y0, x0, mu_y, mu_x, _, background, *columns = rows.T
+    given = (np.full(len(rows), value) for value in (sigma_y, sigma_x, theta))
+    widths = [c if has else g for c, has, g in zip(columns, own, given, strict=True)]
     light = background * (quantum_efficiency / gain)
     cut = _cut(block, frame, y0, x0, size, light, offset, images, image_index, image_offset)
     if (widths[2] == 0).all() or np.array_equal(widths[0], widths[1]):

@@ -49,6 +49,45 @@ def gaussian_sums(
     *,
     pixel: tuple[float, float],
 ) -> NDArray[np.float64]:
+    """Project crops on Gaussians along the axes of the camera.
+
+    Parameters
+    ----------
+    frames : ndarray of real numbers, shape (t, Y, X)
+        Counts, in adu. Any strides, never written.
+    index, y0, x0 : array_like of int, shape (n,)
+        Frame within the block and first pixel of each crop. Given crops are frames with origin
+        (0, 0) and index ``arange(n)``.
+    size : tuple of int
+        Rows and columns of a crop.
+    level : array_like, shape (n,) or ()
+        Background of each emitter, in adu per pixel.
+    series : ndarray, shape (m, Y, X), or empty for none
+        Background images, in adu, subtracted as well.
+    series_index, series_offset : array_like, shape (t,)
+        The background of frame ``f`` is ``series[series_index[f]] + series_offset[f]``.
+    mu_y, mu_x : array_like, shape (n,) or ()
+        Centre, in nm from the centre of the crop's first pixel.
+    sigma_y, sigma_x : array_like, shape (n,) or ()
+        Widths, in nm.
+    pixel : tuple of float
+        Height and width of a pixel, in nm.
+
+    Returns
+    -------
+    ndarray of float64, shape (n, 3)
+        Per emitter, with ``p = psf / sum(psf)`` over the pixels of the crop: ``sum(p (counts -
+        background)) / sum(p^2)`` in adu, ``sum(psf)`` of a peak of 1, and ``sum(p^2)``. All
+        NaN where the crop leaves the frame, or a centre or a width is not finite, or a
+        width not positive.
+        If no light falls on the crop, ``sum(psf)`` is 0 and the others are NaN.
+
+    Notes
+    -----
+    The Gaussian is averaged over each pixel, within 3e-11 of its value however narrow it is and
+    however far off. A pixel 8.37 sigma or more away from it gets exactly nothing: that is where
+    ``erf`` is 1 in double precision.
+    """
     crops = place(frames, index, y0, x0, size)
     background = Background(crops, level, series, series_index, series_offset)
     columns = _columns(len(crops.valid), mu_y, mu_x, sigma_y, sigma_x)
@@ -57,9 +96,10 @@ def gaussian_sums(
     share_y, share_x = np.empty((length, size[0])), np.empty((length, size[1]))
     tails = np.empty((max(size) + 1, length))
     for part in slices(len(sums), length):
-        model = share_y[: len(sums[part])], share_x[: len(sums[part])]
-        _separable_shapes(*(a[part] for a in columns), *pixel, tails, *model, sums[part])
-        project(crops, background, part, model, sums[part])
+        y, x, width_y, width_x = (column[part] for column in columns)
+        of_y, of_x = share_y[: y.size], share_x[: y.size]
+        _separable_shapes(y, x, width_y, width_x, pixel[0], pixel[1], tails, of_y, of_x, sums[part])
+        project(crops, background, part, (of_y, of_x), sums[part])
     return sums
 
 
@@ -81,6 +121,48 @@ def rotated_sums(
     *,
     pixel: tuple[float, float],
 ) -> NDArray[np.float64]:
+    """Project crops on Gaussians turned by an angle.
+
+    Parameters
+    ----------
+    frames : ndarray of real numbers, shape (t, Y, X)
+        Counts, in adu. Any strides, never written.
+    index, y0, x0 : array_like of int, shape (n,)
+        Frame within the block and first pixel of each crop. Given crops are frames with origin
+        (0, 0) and index ``arange(n)``.
+    size : tuple of int
+        Rows and columns of a crop.
+    level : array_like, shape (n,) or ()
+        Background of each emitter, in adu per pixel.
+    series : ndarray, shape (m, Y, X), or empty for none
+        Background images, in adu, subtracted as well.
+    series_index, series_offset : array_like, shape (t,)
+        The background of frame ``f`` is ``series[series_index[f]] + series_offset[f]``.
+    mu_y, mu_x : array_like, shape (n,) or ()
+        Centre, in nm from the centre of the crop's first pixel.
+    sigma_y, sigma_x : array_like, shape (n,) or ()
+        Widths along the turned axes, in nm.
+    theta : array_like, shape (n,) or ()
+        Angle in degrees: with ``x`` and ``y`` from the centre, ``sigma_x`` is the width along
+        ``x cos(theta) - y sin(theta)`` and ``sigma_y`` along ``x sin(theta) + y cos(theta)``.
+    pixel : tuple of float
+        Height and width of a pixel, in nm.
+
+    Returns
+    -------
+    ndarray of float64, shape (n, 3)
+        Per emitter, with ``p = psf / sum(psf)`` over the pixels of the crop: ``sum(p (counts -
+        background)) / sum(p^2)`` in adu, ``sum(psf)`` of a peak of 1, and ``sum(p^2)``. All
+        NaN where the crop leaves the frame, or a centre, width or angle is not finite,
+        or a width not positive.
+        If no light falls on the crop, ``sum(psf)`` is 0 and the others are NaN.
+
+    Notes
+    -----
+    The Gaussian is averaged over a pixel that is turned with it, within 3e-11 of its value however
+    narrow it is and however far off. A pixel 8.37 sigma or more away from it gets exactly nothing: that is where
+    ``erf`` is 1 in double precision.
+    """
     crops = place(frames, index, y0, x0, size)
     background = Background(crops, level, series, series_index, series_offset)
     columns = _columns(len(crops.valid), mu_y, mu_x, sigma_y, sigma_x, theta)
@@ -88,8 +170,9 @@ def rotated_sums(
     length = batch_length(len(sums), 8 * size[0] * size[1])
     models = np.empty((length, *size))
     for part in slices(len(sums), length):
-        model = models[: len(sums[part])]
-        _rotated_shapes(*(a[part] for a in columns), *pixel, model, sums[part])
+        y, x, width_y, width_x, angle = (column[part] for column in columns)
+        model = models[: y.size]
+        _rotated_shapes(y, x, width_y, width_x, angle, pixel[0], pixel[1], model, sums[part])
         project(crops, background, part, (model,), sums[part])
     return sums
 
@@ -114,18 +197,75 @@ def spline_sums(
     *,
     pixel: tuple[float, float],
 ) -> NDArray[np.float64]:
+    """Project crops on a three-dimensional cubic spline.
+
+    Parameters
+    ----------
+    frames : ndarray of real numbers, shape (t, Y, X)
+        Counts, in adu. Any strides, never written.
+    index, y0, x0 : array_like of int, shape (n,)
+        Frame within the block and first pixel of each crop. Given crops are frames with origin
+        (0, 0) and index ``arange(n)``.
+    size : tuple of int
+        Rows and columns of a crop.
+    level : array_like, shape (n,) or ()
+        Background of each emitter, in adu per pixel.
+    series : ndarray, shape (m, Y, X), or empty for none
+        Background images, in adu, subtracted as well.
+    series_index, series_offset : array_like, shape (t,)
+        The background of frame ``f`` is ``series[series_index[f]] + series_offset[f]``.
+    mu_y, mu_x : array_like, shape (n,) or ()
+        Centre, in nm from the centre of the crop's first pixel.
+    z : array_like, shape (n,) or ()
+        Axial position, in nm.
+    knots_y, knots_x, knots_z : array_like
+        Knots of the cubic spline along each axis, ascending, in nm from its centre.
+    coefficients : array_like, shape (len(knots_z) - 4, len(knots_y) - 4, len(knots_x) - 4)
+        Of the products of basis functions.
+    pixel : tuple of float
+        Height and width of a pixel, in nm.
+
+    Returns
+    -------
+    ndarray of float64, shape (n, 3)
+        Per emitter, with ``p = psf / sum(psf)`` over the pixels of the crop: ``sum(p (counts -
+        background)) / sum(p^2)`` in adu, ``sum(psf)`` as it is, and ``sum(p^2)``. All
+        NaN where the crop leaves the frame, or a position is not finite.
+        If no light falls on the crop, ``sum(psf)`` is 0 and the others are NaN.
+
+    Notes
+    -----
+    The spline is taken at ``(x - mu_x, y - mu_y, -z)`` with ``x`` and ``y`` the centre of a pixel,
+    and is 0 outside its knots.
+    """
     crops = place(frames, index, y0, x0, size)
     background = Background(crops, level, series, series_index, series_offset)
     columns = _columns(len(crops.valid), mu_y, mu_x, z)
-    spline = [constant(a, np.float64) for a in (knots_y, knots_x, knots_z, coefficients)]
+    *knots, values = _check_spline(knots_y, knots_x, knots_z, coefficients)
     sums = np.empty((len(crops.valid), 3))
     length = batch_length(len(sums), 8 * size[0] * size[1])
     models = np.empty((length, *size))
     for part in slices(len(sums), length):
-        model = models[: len(sums[part])]
-        spline_shapes(*(a[part] for a in columns), *pixel, *spline, model, sums[part])
+        y, x, depth = (column[part] for column in columns)
+        model = models[: y.size]
+        spline_shapes(
+            y, x, depth, pixel[0], pixel[1], knots[0], knots[1], knots[2], values, model, sums[part]
+        )
         project(crops, background, part, (model,), sums[part])
     return sums
+
+
+def _check_spline(*spline: ArrayLike) -> list[Array]:
+    """Knots and coefficients as arrays that fit each other: the loops do not check."""
+    arrays = [constant(array, np.float64) for array in spline]
+    y, x, z, coefficients = (array.shape for array in arrays)
+    if min(y, x, z) < (8,) or coefficients != (z[0] - 4, y[0] - 4, x[0] - 4):
+        raise ValueError(
+            f"coefficients: got shape {coefficients} for {z[0]}, {y[0]} and {x[0]} knots along z, "
+            f"y and x; wanted {(z[0] - 4, y[0] - 4, x[0] - 4)}, and 8 knots or more. "
+            "Fix: give the coefficients of a cubic spline in the order (z, y, x)"
+        )
+    return arrays
 
 
 def _columns(n: int, *values: ArrayLike) -> list[Array]:

@@ -15,7 +15,7 @@ from numpy.typing import ArrayLike, NDArray
 
 from smlm_dask.kernels.crops import Crops, constant, place
 
-__all__ = ["Background", "model_dots", "project", "separable_dots", "settle", "summarise"]
+__all__ = ["Background", "model_dots", "project", "summarise"]
 
 Array = NDArray[Any]
 
@@ -57,6 +57,11 @@ class Background:
         frame = np.where(crops.valid, crops.index, 0)
         which = constant(series_index, np.int64, (t,))[frame]
         offset = constant(series_offset, np.float64, (t,))[frame]
+        if np.shape(series)[1:] != crops.frames.shape[1:]:
+            raise ValueError(
+                f"background images: got {np.shape(series)[1:]} pixels; wanted those of the "
+                f"frames, {crops.frames.shape[1:]}. Fix: cut both to the same rows and columns"
+            )
         self.images = place(series, which, crops.y0, crops.x0, crops.size)
         self.level = constant(self.level + offset, np.float64)
         self.valid = constant(crops.valid & self.images.valid, np.bool_)
@@ -81,11 +86,18 @@ def project(
         As `summarise` leaves them; completed in place.
     """
     dots = np.zeros(len(sums))
-    add = separable_dots if len(model) == 2 else model_dots
-    add(*crops.part(part), *model, 1.0, dots)
+    _add(crops, part, model, 1.0, dots)
     if background.images is not None:
-        add(*background.images.part(part), *model, -1.0, dots)
-    settle(background.valid[part], dots, background.level[part], sums)
+        _add(background.images, part, model, -1.0, dots)
+    _settle(background.valid[part], dots, background.level[part], sums)
+
+
+def _add(crops: Crops, part: slice, model: tuple[Array, ...], sign: float, dots: Array) -> None:
+    frames, valid, index, y0, x0 = crops.part(part)
+    if len(model) == 2:
+        _separable_dots(frames, valid, index, y0, x0, model[0], model[1], sign, dots)
+    else:
+        model_dots(frames, valid, index, y0, x0, model[0], sign, dots)
 
 
 @numba.njit(nogil=True, cache=True, error_model="numpy")
@@ -104,7 +116,7 @@ def summarise(total: float, square: float, amplitude: float, sums: Array) -> Non
 
 
 @numba.njit(nogil=True, cache=True, error_model="numpy", fastmath=ANY_ORDER)
-def separable_dots(
+def _separable_dots(
     frames: Array,
     valid: Array,
     index: Array,
@@ -154,7 +166,7 @@ def model_dots(
 
 
 @numba.njit(nogil=True, cache=True, error_model="numpy")
-def settle(valid: Array, dots: Array, level: Array, sums: Array) -> None:
+def _settle(valid: Array, dots: Array, level: Array, sums: Array) -> None:
     """Projections less that of the level, which is level / denominator; NaN where not valid."""
     for k in range(dots.size):
         if valid[k]:

@@ -273,8 +273,15 @@ def _cut(keys: Array, start: int, tile: Array) -> None:
         # the length must not be a constant, or the loop is unrolled before it is vectorised
         for j in range(source.size):
             target[j] = source[j]
-    for t in range(keys.shape[0], tile.shape[0] * UNROLL):
-        tile[t // UNROLL, t % UNROLL] = tile[0, 0]
+    _fill_up(tile, keys.shape[0], tile[0, 0])
+
+
+@njit(nogil=True, cache=True)
+def _fill_up(tile: Array, frames: int, keys: Array) -> None:
+    """Fill the last step, where `frames` leave it short, with `keys`."""
+    for t in range(frames, tile.shape[0] * UNROLL):
+        for j in range(WIDTH):
+            tile[t // UNROLL, t % UNROLL, j] = keys[j]
 
 
 @njit(nogil=True, cache=True)
@@ -299,12 +306,12 @@ def _deviate(tile: Array, middles: Array) -> None:
 def _choose(tile: Array, frames: int, k: int, chosen: Array) -> None:
     """Write the key of rank `k` of each pixel and, with two rows in `chosen`, the next one."""
     low, high = _bounds(tile)
-    for t in range(frames, tile.shape[0] * UNROLL):
-        tile[t // UNROLL, t % UNROLL] = high  # no search counts the highest key
+    _fill_up(tile, frames, high)  # no search counts the highest key
     _bisect(tile, k, low, high)
-    chosen[0] = low
+    for j in range(WIDTH):
+        chosen[0, j] = low[j]
     if len(chosen) > 1:
-        chosen[1] = _next(tile, k, low)
+        _next(tile, k, low, chosen[1])
 
 
 @njit(nogil=True, cache=True)
@@ -372,22 +379,23 @@ def _count(tile: Array, limit: Array, count: Array) -> None:
 
 
 @njit(nogil=True, cache=True)
-def _next(tile: Array, k: int, low: Array) -> Array:
-    """Key of rank `k` + 1, where `low` is the key of rank `k`."""
+def _next(tile: Array, k: int, low: Array, above: Array) -> None:
+    """Write to `above` the key of rank `k` + 1, where `low` is the key of rank `k`."""
     count = np.empty(WIDTH, np.uint32)
     _count(tile, low, count)
     highest = tile.dtype.type(np.iinfo(tile.dtype).max)
-    above = np.full(WIDTH, highest, tile.dtype)
+    nearest = np.empty_like(low)  # of our own: writing to `above` in the loop, which might be
+    for j in range(WIDTH):  # part of the tile, for all the compiler knows, is ten times slower
+        nearest[j] = highest
     for b in range(tile.shape[0]):
         for j in range(WIDTH):
-            least, bound = above[j], low[j]
+            least, bound = nearest[j], low[j]
             for i in range(UNROLL):
                 x = tile[b, i, j] if tile[b, i, j] > bound else highest
                 least = min(least, x)
-            above[j] = least
+            nearest[j] = least
     for j in range(WIDTH):
-        above[j] = low[j] if count[j] > k + 1 else above[j]
-    return above
+        above[j] = low[j] if count[j] > k + 1 else nearest[j]
 
 
 # --------------------------------------------------------------- dtypes without a key: by numpy

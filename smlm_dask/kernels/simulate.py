@@ -255,7 +255,8 @@ def flicker(location: tuple[Span], scene: Scene) -> Floats:
 
 def bleaching(location: tuple[Span], scene: Scene) -> Floats:
     """Background left in these frames, of 1 in frame 0: shape (frame,)."""
-    left: Floats = np.exp(-np.arange(*location[0]) / scene.glow.bleaching_frames)
+    frames = np.arange(*location[0], dtype=np.float64)
+    left: Floats = np.exp(-frames / scene.glow.bleaching_frames)
     return left
 
 

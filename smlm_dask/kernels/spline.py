@@ -132,9 +132,7 @@ def _along_z(
 
 
 @numba.njit(nogil=True, cache=True, fastmath=FAST)
-def _along_y(
-    first: Array, weights: Array, plane: Array, xs: tuple[int, int], lines: Array
-) -> None:
+def _along_y(first: Array, weights: Array, plane: Array, xs: tuple[int, int], lines: Array) -> None:
     one, two, three = np.uint64(1), np.uint64(2), np.uint64(3)
     for y in range(first.size):
         if first[y] < 0:

@@ -90,11 +90,7 @@ def _unreadable(path: str, error: Exception) -> ReaderError:
 
 
 def _check(reader: Reader) -> Reader:
-    pieces = zip(
-        reader.shape, default_chunks(reader.shape, reader.dtype, reader.chunk), strict=True
-    )
-    count = math.prod(-(-size // piece) for size, piece in pieces)
-    if reader.dtype.kind not in "iuf" or not all(reader.shape) or count > MOST_CHUNKS:
+    if reader.dtype.kind not in "iuf" or not all(reader.shape) or _pieces(reader) > MOST_CHUNKS:
         raise ReaderError(
             reader.path,
             got=f"shape {reader.shape}, {reader.dtype}",
@@ -102,6 +98,11 @@ def _check(reader: Reader) -> Reader:
             fix="the file is damaged, or no camera movie",
         )
     return reader
+
+
+def _pieces(reader: Reader) -> int:
+    chunk = default_chunks(reader.shape, reader.dtype, reader.chunk)
+    return math.prod(-(-size // piece) for size, piece in zip(reader.shape, chunk, strict=True))
 
 
 def default_chunks(
@@ -144,9 +145,12 @@ class MovieArray(BackendArray):
         self.dtype = reader.dtype
 
     def __getitem__(self, key: indexing.ExplicitIndexer) -> Any:
-        return indexing.explicit_indexing_adapter(
-            key, self.shape, indexing.IndexingSupport.OUTER, self._take
-        )
+        if isinstance(key, indexing.VectorizedIndexer):
+            return indexing.explicit_indexing_adapter(
+                key, self.shape, indexing.IndexingSupport.OUTER, self._take
+            )
+        # The adapter would fail on an empty slice that runs backwards.
+        return self._take(key.tuple)
 
     def _take(self, key: tuple[Any, ...]) -> NDArray[Any]:
         (frames, at), (y, rows), (x, columns) = (

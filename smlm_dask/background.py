@@ -189,6 +189,7 @@ def background_sparse_median(
     4
     """
     movie = check_movie(movie, minimum_frames=_positive("window", window))
+    _check_choices(offset_rows, assign)
     clock = _clock(time, movie)
     step = float(window) if step is None else step
     times = step_times(clock, _positive("step", step))
@@ -212,8 +213,15 @@ def background_sparse_median(
 
 def _positive(name: str, value: Any) -> Any:
     if not value > 0:
-        raise ParameterError(name, got=repr(value), wanted="a positive number", fix=f"pass {name}=200")
+        raise ParameterError(name, got=repr(value), wanted="a positive number", fix=f"check {name}")
     return value
+
+
+def _check_choices(offset_rows: int | None, assign: str) -> None:
+    if offset_rows is not None:
+        _positive("offset_rows", offset_rows)
+    if assign not in ("centre", "start"):
+        raise ParameterError("assign", got=repr(assign), wanted="centre or start", fix='assign="centre"')
 
 
 def _clock(time: ArrayLike | None, movie: xr.DataArray) -> NDArray[Any]:

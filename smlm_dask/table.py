@@ -153,13 +153,7 @@ def check_table(table: pd.DataFrame, columns: Sequence[str]) -> pd.DataFrame:
         )
     _check_names(table, columns)
     for name in columns:
-        if not pd.api.types.is_numeric_dtype(table[name]) or table[name].dtype.kind == "b":
-            raise TableError(
-                f"column {name!r}",
-                got=f"dtype {table[name].dtype}",
-                wanted="real numbers",
-                fix=f"table[{name!r}] = pandas.to_numeric(table[{name!r}])",
-            )
+        _check_numbers(table[name])
     return _check_frames(table) if "frame" in columns else table
 
 
@@ -172,6 +166,16 @@ def _check_names(table: pd.DataFrame, columns: Sequence[str]) -> None:
     if table.columns[table.columns.isin(list(columns))].duplicated().any():
         fix = "table.loc[:, ~table.columns.duplicated()]"
         raise TableError("table", got=got, wanted="each column once", fix=fix)
+
+
+def _check_numbers(column: pd.Series[Any]) -> None:
+    if column.dtype.kind not in "iuf":
+        raise TableError(
+            f"column {column.name!r}",
+            got=f"dtype {column.dtype}",
+            wanted="real numbers",
+            fix=f"table[{column.name!r}] = pandas.to_numeric(table[{column.name!r}])",
+        )
 
 
 def _check_frames(table: pd.DataFrame) -> pd.DataFrame:
@@ -242,21 +246,23 @@ def _from_thunderstorm(raw: pd.DataFrame, path: Path, pixel_size: PixelSize) -> 
         name, unit = (match["name"], match["unit"]) if match else (str(header).strip(), "")
         name = THUNDERSTORM.get(name, name)
         width = pixels[0 if name in _ALONG_Y else 1]
-        out[name] = raw[header] * _scale(name, unit, width, path)
-        if name in ("x", "y"):
-            out[name] -= 0.5 * width
-    if "frame" in out:
-        out["frame"] = out["frame"] - 1
+        scale = _scale(name, unit, width, path)
+        if scale is not None or name == "frame":
+            _check_numbers(raw[header])
+        out[name] = raw[header] if scale in (None, 1.0) else raw[header] * scale
+        shift = {"x": 0.5 * width, "y": 0.5 * width, "frame": 1}.get(name, 0)
+        out[name] = out[name] - shift if shift else out[name]
     return pd.DataFrame(out)
 
 
-def _scale(name: str, unit: str, width: float, path: Path) -> float:
+def _scale(name: str, unit: str, width: float, path: Path) -> float | None:
+    """Factor to this package's unit; None for columns that it does not know."""
     if name in _LENGTHS or name == "z":
         known = _NANOMETRES | ({} if name == "z" else {"px": width, "pixel": width})
     elif name in ("photons", "background"):
         known = {"photon": 1.0, "photons": 1.0}
     else:
-        return 1.0
+        return None
     if unit not in known:
         raise TableError(
             f"{path}, column {name!r}",
@@ -269,8 +275,9 @@ def _scale(name: str, unit: str, width: float, path: Path) -> float:
 
 def _from_picasso(raw: pd.DataFrame, path: Path, pixel_size: PixelSize) -> pd.DataFrame:
     pixels = _pixels(path, pixel_size, _beside_picasso(path))
-    table = raw.rename(columns=PICASSO).astype({c: "f8" for c in raw if raw[c].dtype == "f4"})
+    table = raw.astype({c: "f8" for c in raw if raw[c].dtype == "f4"}).rename(columns=PICASSO)
     for name in _LENGTHS & set(table.columns):
+        _check_numbers(table[name])
         table[name] = table[name] * pixels[0 if name in _ALONG_Y else 1]
     return table
 

@@ -10,7 +10,6 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from scipy import stats
 from scipy.integrate import dblquad
-from statements import simulate as statement
 
 from smlm_dask.errors import ParameterError, TableError
 from smlm_dask.kernels import simulate as kernel
@@ -23,6 +22,7 @@ from smlm_dask.simulate import (
     simulate_movie,
     truth_table,
 )
+from tests.statements import simulate as statement
 
 NOBODY = Emitters(number=0)
 BUSY = Emitters(

@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from smlm_dask.kernels.crops import Crops, batch_length, place, slices
-from smlm_dask.kernels.projection import model_dots
+from smlm_dask.kernels.projection import add_dots
 
 __all__ = ["border_sums", "remove_border_background"]
 
@@ -58,7 +58,7 @@ def border_sums(
     sums = np.empty((crops.valid.size, 2))
     for part, count, medians in _batches(crops, padding):
         total = np.zeros(len(medians))
-        model_dots(*crops.part(part), count, 1.0, total)
+        add_dots(crops.part(part), (count,), 1.0, total)
         pixels = count.sum((1, 2)) if padding else size[0] * size[1]
         sums[part, 0] = total - medians * np.float64(pixels)
         sums[part, 1] = medians
@@ -108,13 +108,13 @@ def _batches(crops: Crops, padding: bool) -> Iterator[tuple[slice, Array, Array]
     counts = np.ones((length, *crops.size))
     borders = np.empty(len(ring[0]) * length, _work_dtype(crops.frames))
     for part in slices(len(crops.valid), length):
-        count = counts[: part.stop - part.start]
+        place, count = crops.part(part), counts[: part.stop - part.start]
         if padding:
             count[:] = 1.0
-            _clear_padding(*crops.part(part), count)
+            _clear_padding(*place, count)
         border = borders[: len(ring[0]) * len(count)].reshape(-1, len(count))
         medians, number = np.empty(len(count), borders.dtype), np.zeros(len(count), np.int64)
-        _gather(*crops.part(part), *ring, count, border, number)
+        _gather(*place, ring[0], ring[1], count, border, number)
         _sort_columns(border)
         _middle(border, number, medians)
         if padding:
@@ -142,7 +142,7 @@ def _gather(
     border: Array,
     number: Array,
 ) -> None:
-    """The border of each crop in a column of ``border``; infinity stands for what is no number.
+    """Put the border of each crop in a column, with infinity for what is no number.
 
     ``number`` counts the numbers: sorted, they come before what stands for none.
     """
@@ -154,7 +154,7 @@ def _gather(
         for j in range(rows.size):
             y, x = np.uint64(rows[j]), np.uint64(columns[j])
             value = border.dtype.type(frames[frame, top + y, left + x])
-            counts = value == value and count[k, y, x] != 0.0
+            counts = not np.isnan(value) and count[k, y, x] != 0.0
             number[k] += counts
             border[j, k] = value if counts else np.inf
 
@@ -187,13 +187,13 @@ def _sort_columns(border: Array) -> None:
 def _exchange(low: Array, high: Array) -> None:
     for k in range(low.size):
         a, b = low[k], high[k]
-        low[k] = a if a < b else b
-        high[k] = b if a < b else a
+        low[k] = min(a, b)
+        high[k] = max(a, b)
 
 
 @numba.njit(nogil=True, cache=True)
 def _middle(border: Array, number: Array, medians: Array) -> None:
-    """The middle of each sorted column, or the mean of the two, in the type of the border."""
+    """Take the middle of each sorted column, or the mean of the two, in its own type."""
     half = border.dtype.type(0.5)
     for k in range(number.size):
         middle = number[k] // 2

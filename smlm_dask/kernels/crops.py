@@ -7,11 +7,12 @@ from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
-from numpy.typing import ArrayLike, DTypeLike, NDArray
+from numpy.typing import ArrayLike, NDArray
 
-__all__ = ["Crops", "batch_length", "constant", "inside", "place", "slices"]
+__all__ = ["Crops", "Place", "batch_length", "column", "inside", "place", "readable", "slices"]
 
 Array = NDArray[Any]
+Place = tuple[Array, Array, Array, Array, Array]
 
 # What is made for a batch of crops (shapes, borders) stays in the second-level cache. It is made
 # once and overwritten: fresh memory of that size costs more than filling it.
@@ -44,7 +45,7 @@ def inside(y0: ArrayLike, x0: ArrayLike, size: tuple[int, int], shape: tuple[int
 
 @dataclass(frozen=True)
 class Crops:
-    """Checked places of ``n`` crops in ``frames``, safe for loops that do not check.
+    """Where ``n`` crops lie in ``frames``, checked for loops that do not check.
 
     Attributes
     ----------
@@ -52,7 +53,7 @@ class Crops:
         Counts in adu, read-only.
     valid : ndarray of bool, shape (n,)
         Whether frame and crop exist. The loops never look at the others.
-    index, y0, x0 : ndarray of int64, shape (n,)
+    index, y0, x0 : ndarray of int, shape (n,)
         Frame and first pixel.
     size : tuple of int
         Rows and columns of a crop.
@@ -65,9 +66,11 @@ class Crops:
     x0: Array
     size: tuple[int, int]
 
-    def part(self, which: slice) -> tuple[Array, Array, Array, Array, Array]:
-        """Frames and places of some of the crops, as the loops take them."""
-        return self.frames, self.valid[which], self.index[which], self.y0[which], self.x0[which]
+    def part(self, which: slice) -> Place:
+        """Pick some crops as the loops take them: frames, valid, index, y0, x0."""
+        # Copied a batch at a time, so that one signature serves every type of column.
+        index, y0, x0 = (a[which].astype(np.int64) for a in (self.index, self.y0, self.x0))
+        return self.frames, self.valid[which], index, y0, x0
 
 
 def place(
@@ -88,12 +91,29 @@ def place(
     -------
     Crops
     """
-    frames = _readable(frames)
+    frames = readable(frames)
     n = np.shape(index)[0]
-    index, y0, x0 = (constant(array, np.int64, (n,)) for array in (index, y0, x0))
-    known = (index >= 0) & (index < frames.shape[0])
-    valid = constant(known & inside(y0, x0, size, frames.shape[1:]), np.bool_)
+    index, y0, x0 = (column(array, n) for array in (index, y0, x0))
+    valid = inside(y0, x0, size, frames.shape[1:])
+    valid &= index >= 0
+    valid &= index < frames.shape[0]
     return Crops(frames, valid, index, y0, x0, size)
+
+
+def column(values: ArrayLike, n: int) -> Array:
+    """One value for each of ``n`` crops, without a copy."""
+    return np.broadcast_to(np.asarray(values), (n,))
+
+
+def readable(frames: Array) -> Array:
+    """Hand out frames as compiled loops read them: read-only, converted only if need be."""
+    frames = np.asarray(frames)
+    if frames.dtype.char not in NATIVE or not frames.dtype.isnative:
+        small = frames.dtype.kind in "biuf" and frames.dtype.itemsize <= 2
+        frames = frames.astype(np.float32 if small else np.float64)
+    frames = frames.view()
+    frames.flags.writeable = False
+    return frames
 
 
 def batch_length(n: int, bytes_each: int) -> int:
@@ -105,22 +125,3 @@ def slices(n: int, length: int) -> Iterator[slice]:
     """Consecutive batches of ``n`` crops."""
     for start in range(0, n, max(length, 1)):
         yield slice(start, min(start + length, n))
-
-
-def constant(values: ArrayLike, dtype: DTypeLike, shape: tuple[int, ...] | None = None) -> Array:
-    """A contiguous read-only array: one compiled signature whatever the caller's look like."""
-    array = np.asarray(values, dtype=dtype)
-    array = np.ascontiguousarray(array if shape is None else np.broadcast_to(array, shape)).view()
-    array.flags.writeable = False
-    return array
-
-
-def _readable(frames: Array) -> Array:
-    """The frames as compiled loops read them: read-only, and converted only if they must be."""
-    frames = np.asarray(frames)
-    if frames.dtype.char not in NATIVE or not frames.dtype.isnative:
-        small = frames.dtype.kind in "biuf" and frames.dtype.itemsize <= 2
-        frames = frames.astype(np.float32 if small else np.float64)
-    frames = frames.view()
-    frames.flags.writeable = False
-    return frames

@@ -15,7 +15,7 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from smlm_dask.kernels.border import border_sums, remove_border_background
-from smlm_dask.kernels.crops import batch_length, constant, inside, place, slices
+from smlm_dask.kernels.crops import batch_length, column, inside, place, slices
 from smlm_dask.kernels.erf import FAST, interval_share, signed_tail
 from smlm_dask.kernels.projection import Background, project, summarise
 from smlm_dask.kernels.spline import spline_shapes
@@ -79,8 +79,8 @@ def gaussian_sums(
         Per emitter, with ``p = psf / sum(psf)`` over the pixels of the crop: ``sum(p (counts -
         background)) / sum(p^2)`` in adu, ``sum(psf)`` of a peak of 1, and ``sum(p^2)``. All
         NaN where the crop leaves the frame, or a centre or a width is not finite, or a
-        width not positive.
-        If no light falls on the crop, ``sum(psf)`` is 0 and the others are NaN.
+        width not positive. If no light falls on the crop, ``sum(psf)`` is 0 and the others are
+        NaN.
 
     Notes
     -----
@@ -90,13 +90,13 @@ def gaussian_sums(
     """
     crops = place(frames, index, y0, x0, size)
     background = Background(crops, level, series, series_index, series_offset)
-    columns = _columns(len(crops.valid), mu_y, mu_x, sigma_y, sigma_x)
+    columns = [column(a, len(crops.valid)) for a in (mu_y, mu_x, sigma_y, sigma_x)]
     sums = np.empty((len(crops.valid), 3))
     length = batch_length(len(sums), 8 * (sum(size) + max(size) + 1))
     share_y, share_x = np.empty((length, size[0])), np.empty((length, size[1]))
     tails = np.empty((max(size) + 1, length))
     for part in slices(len(sums), length):
-        y, x, width_y, width_x = (column[part] for column in columns)
+        y, x, width_y, width_x = (a[part].astype(np.float64) for a in columns)
         of_y, of_x = share_y[: y.size], share_x[: y.size]
         _separable_shapes(y, x, width_y, width_x, pixel[0], pixel[1], tails, of_y, of_x, sums[part])
         project(crops, background, part, (of_y, of_x), sums[part])
@@ -160,17 +160,17 @@ def rotated_sums(
     Notes
     -----
     The Gaussian is averaged over a pixel that is turned with it, within 3e-11 of its value however
-    narrow it is and however far off. A pixel 8.37 sigma or more away from it gets exactly nothing: that is where
-    ``erf`` is 1 in double precision.
+    narrow it is and however far off. A pixel 8.37 sigma or more away from it gets exactly nothing:
+    that is where ``erf`` is 1 in double precision.
     """
     crops = place(frames, index, y0, x0, size)
     background = Background(crops, level, series, series_index, series_offset)
-    columns = _columns(len(crops.valid), mu_y, mu_x, sigma_y, sigma_x, theta)
+    columns = [column(a, len(crops.valid)) for a in (mu_y, mu_x, sigma_y, sigma_x, theta)]
     sums = np.empty((len(crops.valid), 3))
     length = batch_length(len(sums), 8 * size[0] * size[1])
     models = np.empty((length, *size))
     for part in slices(len(sums), length):
-        y, x, width_y, width_x, angle = (column[part] for column in columns)
+        y, x, width_y, width_x, angle = (a[part].astype(np.float64) for a in columns)
         model = models[: y.size]
         _rotated_shapes(y, x, width_y, width_x, angle, pixel[0], pixel[1], model, sums[part])
         project(crops, background, part, (model,), sums[part])
@@ -240,13 +240,13 @@ def spline_sums(
     """
     crops = place(frames, index, y0, x0, size)
     background = Background(crops, level, series, series_index, series_offset)
-    columns = _columns(len(crops.valid), mu_y, mu_x, z)
+    columns = [column(a, len(crops.valid)) for a in (mu_y, mu_x, z)]
     *knots, values = _check_spline(knots_y, knots_x, knots_z, coefficients)
     sums = np.empty((len(crops.valid), 3))
     length = batch_length(len(sums), 8 * size[0] * size[1])
     models = np.empty((length, *size))
     for part in slices(len(sums), length):
-        y, x, depth = (column[part] for column in columns)
+        y, x, depth = (a[part].astype(np.float64) for a in columns)
         model = models[: y.size]
         spline_shapes(
             y, x, depth, pixel[0], pixel[1], knots[0], knots[1], knots[2], values, model, sums[part]
@@ -257,7 +257,7 @@ def spline_sums(
 
 def _check_spline(*spline: ArrayLike) -> list[Array]:
     """Knots and coefficients as arrays that fit each other: the loops do not check."""
-    arrays = [constant(array, np.float64) for array in spline]
+    arrays = [np.array(array, np.float64, order="C") for array in spline]
     y, x, z, coefficients = (array.shape for array in arrays)
     if min(y, x, z) < (8,) or coefficients != (z[0] - 4, y[0] - 4, x[0] - 4):
         raise ValueError(
@@ -266,10 +266,6 @@ def _check_spline(*spline: ArrayLike) -> list[Array]:
             "Fix: give the coefficients of a cubic spline in the order (z, y, x)"
         )
     return arrays
-
-
-def _columns(n: int, *values: ArrayLike) -> list[Array]:
-    return [constant(array, np.float64, (n,)) for array in values]
 
 
 @numba.njit(nogil=True, cache=True, error_model="numpy", fastmath=FAST)

@@ -13,9 +13,9 @@ import numba
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from smlm_dask.kernels.crops import Crops, constant, place
+from smlm_dask.kernels.crops import Crops, Place, column, readable
 
-__all__ = ["Background", "model_dots", "project", "summarise"]
+__all__ = ["Background", "add_dots", "project", "summarise"]
 
 Array = NDArray[Any]
 
@@ -48,23 +48,26 @@ class Background:
         series_index: ArrayLike,
         series_offset: ArrayLike,
     ) -> None:
-        n, t = crops.valid.size, crops.frames.shape[0]
-        self.level = constant(level, np.float64, (n,))
-        self.images: Crops | None = None
-        self.valid = crops.valid
-        if np.size(series) == 0 or t == 0:
+        t, *shape = crops.frames.shape
+        self.level = column(level, len(crops.valid))
+        self.has_images = np.size(series) > 0 and t > 0
+        if not self.has_images:
             return
-        frame = np.where(crops.valid, crops.index, 0)
-        which = constant(series_index, np.int64, (t,))[frame]
-        offset = constant(series_offset, np.float64, (t,))[frame]
-        if np.shape(series)[1:] != crops.frames.shape[1:]:
+        if list(np.shape(series)[1:]) != shape:
             raise ValueError(
                 f"background images: got {np.shape(series)[1:]} pixels; wanted those of the "
-                f"frames, {crops.frames.shape[1:]}. Fix: cut both to the same rows and columns"
+                f"frames, {tuple(shape)}. Fix: cut both to the same rows and columns"
             )
-        self.images = place(series, which, crops.y0, crops.x0, crops.size)
-        self.level = constant(self.level + offset, np.float64)
-        self.valid = constant(crops.valid & self.images.valid, np.bool_)
+        self.series = readable(series)
+        self.index, self.offset = column(series_index, t), column(series_offset, t)
+
+    def under(self, place: Place) -> tuple[Place, Array]:
+        """Where the images of some crops lie, and what to add to the level of each."""
+        _, valid, index, y0, x0 = place
+        frame = np.where(valid, index, 0)
+        image = self.index[frame].astype(np.int64)
+        known = valid & (image >= 0) & (image < len(self.series))
+        return (self.series, known, image, y0, x0), self.offset[frame]
 
 
 def project(
@@ -85,24 +88,28 @@ def project(
     sums : ndarray, shape (k, 3)
         As `summarise` leaves them; completed in place.
     """
-    dots = np.zeros(len(sums))
-    _add(crops, part, model, 1.0, dots)
-    if background.images is not None:
-        _add(background.images, part, model, -1.0, dots)
-    _settle(background.valid[part], dots, background.level[part], sums)
+    place, level = crops.part(part), background.level[part].astype(np.float64)
+    valid, dots = place[1], np.zeros(len(sums))
+    add_dots(place, model, 1.0, dots)
+    if background.has_images:
+        under, offset = background.under(place)
+        add_dots(under, model, -1.0, dots)
+        valid, level = under[1], level + offset
+    _settle(valid, dots, level, sums)
 
 
-def _add(crops: Crops, part: slice, model: tuple[Array, ...], sign: float, dots: Array) -> None:
-    frames, valid, index, y0, x0 = crops.part(part)
+def add_dots(place: Place, model: tuple[Array, ...], sign: float, dots: Array) -> None:
+    """Add ``sign * sum_yx model pixel`` of each crop to ``dots``; see `project` for the model."""
+    frames, valid, index, y0, x0 = place
     if len(model) == 2:
         _separable_dots(frames, valid, index, y0, x0, model[0], model[1], sign, dots)
     else:
-        model_dots(frames, valid, index, y0, x0, model[0], sign, dots)
+        _model_dots(frames, valid, index, y0, x0, model[0], sign, dots)
 
 
 @numba.njit(nogil=True, cache=True, error_model="numpy")
 def summarise(total: float, square: float, amplitude: float, sums: Array) -> None:
-    """What a shape alone decides: ``(raw per dot, psf_sum, denominator)``.
+    """Work out what a shape alone decides: ``(raw per dot, psf_sum, denominator)``.
 
     ``total`` and ``square`` are the sums of the shape and of its square, before it is multiplied
     by ``amplitude``. Without light in the crop, only ``psf_sum`` is a number.
@@ -143,7 +150,7 @@ def _separable_dots(
 
 
 @numba.njit(nogil=True, cache=True, error_model="numpy", fastmath=ANY_ORDER)
-def model_dots(
+def _model_dots(
     frames: Array,
     valid: Array,
     index: Array,

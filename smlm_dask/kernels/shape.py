@@ -19,6 +19,7 @@ from smlm_dask.kernels.reason import Reason
 
 __all__ = ["psf_parts", "psf_shape"]
 
+LARGEST_AMPLITUDE = 10.0  # true amplitudes are 1.5 to 2.1 below a width of 1.5 pixels
 NUMBERS = ("sigma", "sigma_x", "sigma_y", "theta", "amplitude", "pedestal", "status")
 IMAGES = ("autocorrelation", "psf_image", "psf_fit", "psf_spline")
 
@@ -42,10 +43,12 @@ def psf_shape(
 ) -> NDArray[np.float64]:
     """Numbers, images and spline of the PSF, flat, in the order of ``psf_parts``.
 
-    ``seed`` keeps two habits of smlmlp: a lost column for odd widths, and square pixels in the fit.
+    ``seed`` keeps three habits of smlmlp: a lost column for odd widths, square pixels in the fit, and
+    a bound of its amplitude that a narrow PSF, scaled to its nearest neighbour, always exceeds.
     """
     lags, psf = psf_image(autocorrelation(power, n_frames, shape, size, seed_width=seed))
-    fit = fit_gaussian(psf, pixel_size, seed_pixels=seed)
+    bound = 1.25 if seed else LARGEST_AMPLITUDE
+    fit = fit_gaussian(psf, pixel_size, max_amplitude=bound, seed_pixels=seed)
     level = (psf - fit.offset) / fit.amplitude
     drawn = gaussian_image(fit, size, pixel_size, seed_pixels=seed)
     tx, ty, coefficients = spline(level, pixel_size)

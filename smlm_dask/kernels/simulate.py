@@ -267,7 +267,7 @@ def fading(location: tuple[Span], scene: Scene) -> Floats:
 
 def drift(location: tuple[Span], speed: float) -> Floats:
     """Way of the sample since frame 0: shape (frame,), nm."""
-    way: Floats = speed * np.arange(*location[0])
+    way: Floats = speed * np.arange(*location[0], dtype=np.float64)
     return way
 
 

@@ -83,7 +83,7 @@ def _axis(origin: float, pixel: float, knots: Array, first: Array, weights: Arra
 
 @numba.njit(nogil=True, cache=True)
 def _find(x: float, knots: Array, start: int) -> int:
-    """The interval ``knots[s] <= x < knots[s + 1]``, searched upwards from ``start``.
+    """Find the interval ``knots[s] <= x < knots[s + 1]``, upwards from ``start``.
 
     The last interval takes its end. Outside the knots, and for NaN: -1.
     """
@@ -148,7 +148,7 @@ def _along_y(first: Array, weights: Array, plane: Array, xs: tuple[int, int], li
 def _along_x(
     first_y: Array, first_x: Array, weights: Array, lines: Array, k: int, model: Array
 ) -> tuple[float, float]:
-    """The pixels of crop ``k``, their sum and the sum of their squares."""
+    """Make the pixels of crop ``k``; return their sum and the sum of their squares."""
     total, square = 0.0, 0.0
     one, two, three = np.uint64(1), np.uint64(2), np.uint64(3)
     for x in range(first_x.size):

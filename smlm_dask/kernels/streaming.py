@@ -19,9 +19,9 @@ Passes are bounded, whatever the data: with N bins (never fewer than 16) at most
 2 + 2 ceil(bits / log2 N), that is 10 for 16-bit integers and 18 for float32 where every pixel of a
 large frame goes on, 4 and 6 where the budget allows 65536 bins.
 
-Memory: `count` makes 4 bytes per bin and search, plus 8: 264 bytes per pixel in a first pass of 64
-bins, 520 with 128; later at most the budget, or 72 bytes per search where that is more. A state
-holds 50 bytes per pixel, and 25 per search.
+Memory: `count` makes 4 bytes per bin and search, plus 12: 268 bytes per pixel in a first pass of
+64 bins, 524 with 128; later at most the budget, or 76 bytes per search where that is more. A state
+holds 50 bytes per pixel (float32: 42) and 26 per search.
 """
 
 from __future__ import annotations
@@ -55,7 +55,7 @@ FIRST_BINS = (64, 128)  # narrow if that holds nearly all pixels, else wide
 MEDIAN, MAD = 0, 1  # stages
 LOW, HIGH, BOTH = 1, 2, 3  # the middle ranks a search is after; both, while they share a bin
 _UNKNOWN = np.iinfo(np.int64).min
-_LOST, _UNDER, _BINS = 0, 1, 2  # columns of counts: NaN, below the bracket, first bin
+_LOST, _UNDER, _BINS = 0, 1, 2  # columns of counts: NaN, below the bins, first bin
 
 
 @dataclass(frozen=True)
@@ -169,10 +169,10 @@ def start(first_frames: Array) -> State:
 
 
 def count(frames: Array, state: State) -> NDArray[np.uint32]:
-    """Count the samples of a block for every search: ``(frame, y, x) -> (search, 2 + bins)``.
+    """Count the samples of a block for every search: ``(frame, y, x) -> (search, 3 + bins)``.
 
-    Columns: NaN, below the bracket, then the bins; what is above follows from the number of
-    frames. The counts of a movie are the sum of those of its blocks, exact up to 4e9 frames.
+    Columns: NaN, below the bins, the bins, above them; a NaN counts twice, also as its bits. The
+    counts of a movie are the sum of those of its blocks, exact up to 4e9 frames.
 
     Parameters
     ----------
@@ -184,7 +184,7 @@ def count(frames: Array, state: State) -> NDArray[np.uint32]:
     Returns
     -------
     NDArray[np.uint32]
-        Shape (search, 2 + bins); no rows where `state` is resolved.
+        Shape (search, 3 + bins); no rows where `state` is resolved.
 
     Raises
     ------
@@ -197,7 +197,7 @@ def count(frames: Array, state: State) -> NDArray[np.uint32]:
             f"got frames {frames.shape[1:]} of {frames.dtype}, wanted {state.shape} of "
             f"{state.dtype}, as the first frames were"
         )
-    counts = np.zeros((state.pixel.size, _BINS + state.bins), np.uint32)
+    counts = np.zeros((state.pixel.size, _BINS + state.bins + 1), np.uint32)
     _, height, width = frames.shape
     rows = max(BAND_BYTES // max(len(frames) * width * frames.itemsize, 1), 1)
     band = np.empty((0, 0))
@@ -360,25 +360,42 @@ def _count_band(
 ) -> None:
     """Count the searches `part`, whose pixels lie in a band that begins at pixel `origin`."""
     keys, _ = to_keys(samples)
-    is_float = state.dtype.kind == "f"
     for stage in (MEDIAN, MAD):
         rows = np.flatnonzero(state.stage[part] == stage) + part.start
         if rows.size == 0:
             continue
         columns = state.pixel[rows] - origin
-        centers = state.found[:2, state.pixel[rows]]
-        if stage == MAD and not is_float:
-            distances = _distances(keys, columns, centers)
-        elif stage == MAD:
-            with np.errstate(all="ignore"):
-                away = np.abs(samples[:, columns] - _center(state, centers))
-            counts[rows, _LOST] += np.isnan(away).sum(0, np.uint32)
-            distances = away.view(np.int32)
-        else:
-            if is_float:
-                counts[rows, _LOST] += np.isnan(samples[:, columns]).sum(0, np.uint32)
-            distances = keys if rows.size == keys.shape[1] else keys[:, columns]
-        _tally(distances, rows, state.low, state.shift, counts)
+        whole = np.array_equal(columns, np.arange(keys.shape[1]))
+        values = samples if whole else samples[:, columns]
+        found = keys if whole else keys[:, columns]
+        if stage == MAD:
+            values, found = _deviations(values, found, state, state.pixel[rows])
+        if state.dtype.kind == "f":
+            counts[rows, _LOST] += _nan_count(values)
+        _tally(found, rows, state.low, state.shift, counts)
+
+
+def _deviations(values: Array, keys: Array, state: State, pixel: Array) -> tuple[Array, Array]:
+    """Distances from the median that is found, and their keys: (frame, search)."""
+    middles = state.found[:2, pixel]
+    if state.dtype.kind == "f":
+        with np.errstate(all="ignore"):  # inf - inf is the NaN that numpy makes of it
+            away = np.abs(values - _center(state, middles))
+        return away, away.view(np.int32)  # bits of what is not negative are keys
+    low, high = middles.astype(np.int32)
+    x = keys.astype(np.int32)
+    # from half an integer every distance is a half more than this: `finish` adds it
+    whole = np.maximum(((low + high) >> 1) - x, x - ((low + high + 1) >> 1))
+    return whole, whole
+
+
+def _nan_count(values: Array) -> NDArray[np.uint32]:
+    """Count NaN per column: only in columns whose sum, quick to take, is one."""
+    with np.errstate(all="ignore"):
+        suspects = np.isnan(values.sum(axis=0))
+    number = np.zeros(values.shape[1], np.uint32)
+    number[suspects] = np.isnan(values[:, suspects]).sum(axis=0)
+    return number
 
 
 def _center(state: State, keys: Array) -> Array:
@@ -392,18 +409,16 @@ def _center(state: State, keys: Array) -> Array:
 
 @njit(nogil=True, cache=True)
 def _tally(keys: Array, rows: Array, low: Array, shift: Array, counts: Array) -> None:
-    """Add keys, (frame, search), to the rows of `counts`; those above the last bin to none."""
-    bins = counts.shape[1] - _BINS
+    """Add keys, (frame, search), to the rows of `counts`."""
+    bins = counts.shape[1] - _BINS - 1
     for begin in range(0, rows.size, 64):  # the counts of 64 searches stay in the cache
+        some = rows[begin : begin + 64]
+        lows, shifts = low[some], shift[some]
         for t in range(keys.shape[0]):
-            for i in range(begin, min(begin + 64, rows.size)):
-                row = rows[i]
-                offset = np.int64(keys[t, i]) - low[row]
-                bin_ = offset >> shift[row]
-                if offset < 0:
-                    counts[row, _UNDER] += np.uint32(1)
-                elif bin_ < bins:
-                    counts[row, _BINS + bin_] += np.uint32(1)
+            for i in range(some.size):
+                # no branch: it would be mispredicted at every other sample
+                bin_ = (np.int64(keys[t, begin + i]) - lows[i]) >> shifts[i]
+                counts[some[i], _BINS + min(max(bin_, -1), bins)] += np.uint32(1)
 
 
 # ------------------------------------------------------------------------------------ narrowing
@@ -421,12 +436,11 @@ def _locate(counts: Array, rank: int) -> NDArray[np.int64]:
     """Bin that holds rank `rank` of each search: -1 below the bracket, the bin count above it."""
     found = np.empty(counts.shape[0], np.int64)
     for row in range(counts.shape[0]):
-        total = np.int64(counts[row, _UNDER])
         bin_ = -1
-        while total <= rank and bin_ < counts.shape[1] - _BINS:
+        total = np.int64(counts[row, _UNDER])
+        while total <= rank and _BINS + bin_ + 1 < counts.shape[1]:
             bin_ += 1
-            if bin_ < counts.shape[1] - _BINS:
-                total += counts[row, _BINS + bin_]
+            total += counts[row, _BINS + bin_]
         found[row] = bin_
     return found
 
@@ -470,11 +484,9 @@ def _settle_mads(state: State, counts: NDArray[np.uint32], alive: Array) -> None
 
 
 @njit(nogil=True, cache=True)
-def _deviations_of(
-    counts: Array, rows: Array, center: Array, n_frames: int
-) -> NDArray[np.int64]:
+def _deviations_of(counts: Array, rows: Array, center: Array, n_frames: int) -> NDArray[np.int64]:
     """Middle deviations of unit histograms around the bins `center`; -1 where a bin is missing."""
-    bins = counts.shape[1] - _BINS
+    bins = counts.shape[1] - _BINS - 1
     found = np.full((2, rows.size), -1, np.int64)
     for i in range(rows.size):
         floor = (center[0, i] + center[1, i]) >> 1

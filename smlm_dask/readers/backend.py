@@ -188,7 +188,8 @@ def _cover(key: Any, size: int) -> tuple[slice, Any]:
         span = range(*key.indices(size))
         forward = span if span.step > 0 else span[::-1]
         turn = slice(None) if span.step > 0 else slice(None, None, -1)
-        return slice(forward.start, max(forward.start, forward.stop), forward.step), turn
+        stop = forward[-1] + 1 if forward else forward.start
+        return slice(forward.start, stop, forward.step), turn
     index = np.asarray(key) % max(1, size)
     if index.size == 0:
         return slice(0, 0, 1), index

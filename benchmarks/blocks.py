@@ -1,0 +1,165 @@
+"""Whole blocks on a zarr store, two threads: process-CPU time beside decoding and the bare kernels.
+
+    python benchmarks/blocks.py [--frames 2000] [--size 512] [--repeats 3]
+
+``decode`` reads every chunk of the store once through zarr alone. ``bare`` adds the block's kernels,
+called on chunks in memory. A block may take 1.3 times decode + bare; gain and sparse median 1.8 times
+decode; gain, sparse median and PSF together twice decode.
+"""
+
+from __future__ import annotations
+
+import argparse
+import statistics
+import tempfile
+import time
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+from typing import Any
+
+import dask
+import numpy as np
+import pandas as pd
+import zarr
+
+import smlm_dask as smlm
+from smlm_dask.kernels.background import upper_median
+from smlm_dask.kernels.gain import robust_moments
+from smlm_dask.kernels.integrate import integrate_gaussian
+from smlm_dask.kernels.psf import power_spectrum
+from smlm_dask.kernels.smooth import gaussian_taps, smooth
+
+WINDOW, THREADS = 200, 2
+
+
+def make_store(path: Path, frames: int, size: int, chunk: int) -> Path:
+    """A camera-like movie with zarr's default codec: Poisson background with a gradient and blinks."""
+    rng = np.random.default_rng(1)
+    store = zarr.create_array(path, shape=(frames, size, size), chunks=(chunk, size, size), dtype="u2")
+    level = np.linspace(30, 90, size)[None, None, :]
+    for start in range(0, frames, chunk):
+        part = 100 + rng.poisson(level, (min(chunk, frames - start), size, size)) / 0.5
+        part += rng.normal(0, 3, part.shape)
+        for f in range(len(part)):
+            y, x = rng.integers(4, size - 4, (2, 20))
+            for dy in (-1, 0, 1):
+                for dx in (-1, 0, 1):
+                    part[f, y + dy, x + dx] += 200 * 0.6 ** (dy * dy + dx * dx)
+        store[start : start + chunk] = np.clip(np.rint(part), 0, 65535).astype("u2")
+    return path
+
+
+def cpu(function: Callable[[], Any], repeats: int) -> float:
+    """Median process-CPU seconds, after one run that compiles."""
+    function()
+    times = []
+    for _ in range(repeats):
+        begin = time.process_time()
+        function()
+        times.append(time.process_time() - begin)
+    return statistics.median(times)
+
+
+def spread(function: Callable[[int], Any], count: int) -> Callable[[], None]:
+    """``function(i)`` for every i on as many threads as dask gets."""
+
+    def run() -> None:
+        with ThreadPoolExecutor(THREADS) as pool:
+            list(pool.map(function, range(count)))
+
+    return run
+
+
+def rows(frames: int = 2000, size: int = 512, repeats: int = 3, chunk: int = WINDOW) -> list[dict[str, Any]]:
+    with tempfile.TemporaryDirectory() as folder, dask.config.set(scheduler="threads", num_workers=THREADS):
+        path = make_store(Path(folder) / "movie.zarr", frames, size, chunk)
+        return list(measure(path, repeats))
+
+
+def measure(path: Path, repeats: int) -> Any:
+    movie = smlm.open_movie(path, pixel_size=100)
+    store = zarr.open_array(path)
+    count, step = -(-len(movie) // WINDOW), store.chunks[0]
+    sample = np.asarray(store[:WINDOW])
+    spots, block_rows = table(movie)
+    taps = [gaussian_taps(3.5)] * 2
+    none = np.empty((0, 0, 0), "f4"), np.empty(0, "i8"), np.empty(0)
+    model = ((11, 11), (100.0, 100.0), 0.5, 1.0, 100.0, (False,) * 3, 120.0, 120.0, 0.0)
+    median = np.median(sample, axis=0)
+    every = 1  # of the sampled frames; the default keeps at most 1000
+    sampled = sample[:: max(1, WINDOW * count // 1000) * every]
+
+    decode = cpu(spread(lambda i: store[i * step : (i + 1) * step], -(-len(movie) // step)), repeats)
+    bare = {
+        "gain": lambda i: robust_moments(sample),
+        "median": lambda i: upper_median(sample),
+        "mean": lambda i: smooth(sample, *taps),
+        "psf": lambda i: (robust_moments(sample), power_spectrum(sampled, median)),
+        "photons": lambda i: integrate_gaussian(sample, *block_rows, *none, *model),
+    }
+    cost = {name: cpu(spread(kernel, count), repeats) for name, kernel in bare.items()}
+    camera = smlm.as_camera(0.5, offset=100.0)
+
+    def photons(gain: Any) -> Any:
+        return smlm.integrate_photons(movie, spots, camera=gain, psf=120.0)
+
+    blocks: dict[str, tuple[Callable[[], Any], float, float]] = {
+        "gain": (lambda: smlm.estimate_gain(movie), decode + cost["gain"], 1.8),
+        "median": (lambda: smlm.background_sparse_median(movie), decode + cost["median"], 1.8),
+        "mean": (lambda: smlm.background_spatial_mean(movie).background.sum(), decode + cost["mean"], 0),
+        "psf": (lambda: smlm.estimate_psf(movie), decode + cost["psf"], 0),
+        "photons": (lambda: photons(camera), decode + cost["photons"], 0),
+    }
+    for name, (build, wanted, of_decode) in blocks.items():
+        seconds = cpu(lambda build=build: build().compute(), repeats)
+        yield row(name, seconds, wanted, decode, of_decode)
+    seconds = cpu(lambda: dask.compute(*together(movie)), repeats)
+    yield row("gain + median + psf", seconds, float("nan"), decode, 2.0)
+    lazy = smlm.estimate_gain(movie, offset=100.0)
+    seconds = cpu(lambda: photons(lazy).compute(), repeats)
+    yield row("photons, lazy gain", seconds, 2 * decode + cost["gain"] + cost["photons"], decode, 0)
+
+
+def together(movie: Any) -> tuple[Any, ...]:
+    return smlm.estimate_gain(movie), smlm.background_sparse_median(movie), smlm.estimate_psf(movie)
+
+
+def table(movie: Any) -> tuple[pd.DataFrame, tuple[Any, Any]]:
+    rng = np.random.default_rng(2)
+    n, size = 20 * len(movie), movie.shape[1]
+    xy = rng.uniform(800, (size - 9) * 100, (n, 2))
+    frame = np.sort(rng.integers(0, len(movie), n))
+    spots = pd.DataFrame({"frame": frame, "x": xy[:, 0], "y": xy[:, 1], "background": 60.0})
+    first = frame < WINDOW
+    corner = np.rint(xy[first] / 100) - 5
+    nan = np.full(first.sum(), np.nan)
+    local = xy[first] - corner * 100
+    columns = [corner[:, 1], corner[:, 0], local[:, 1], local[:, 0], 0 * nan, 60 + 0 * local[:, 0]]
+    return spots, (frame[first], np.column_stack([*columns, nan, nan, nan]))
+
+
+def row(name: str, seconds: float, wanted: float, decode: float, limit: float) -> dict[str, Any]:
+    first, second = seconds / wanted, seconds / decode
+    met = not first > 1.3 and (not limit or second <= limit)
+    return {"block": name, "cpu_s": seconds, "of_bare": first, "of_decode": second, "limit": limit, "met": met}
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser()
+    parser.add_argument("--frames", type=int, default=2000)
+    parser.add_argument("--size", type=int, default=512)
+    parser.add_argument("--repeats", type=int, default=3)
+    parser.add_argument("--chunk", type=int, default=WINDOW)
+    arguments = parser.parse_args()
+    print(f"{'block':22s} {'cpu s':>7s} {'/(decode + bare)':>17s} {'/decode':>8s}  gates  met")
+    for r in rows(**vars(arguments)):
+        gates = f"1.3, {r['limit']}" if r['limit'] else '1.3'
+        print(
+            f"{r['block']:22s} {r['cpu_s']:7.2f} {r['of_bare']:17.2f} {r['of_decode']:8.2f}  {gates:8s} {r['met']}",
+            flush=True,
+        )
+
+
+if __name__ == "__main__":
+    main()

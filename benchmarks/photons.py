@@ -1,0 +1,184 @@
+"""Photons of 11 x 11 crops beside smlmlp and numpy: ``python benchmarks/photons.py``."""
+
+from __future__ import annotations
+
+import time
+import tracemalloc
+from collections.abc import Callable
+from functools import partial
+from typing import Any
+
+import numpy as np
+from scipy.special import erf
+
+from smlm_dask.kernels.photons import border_sums, gaussian_sums, rotated_sums, spline_sums
+
+EMITTERS, SIZE, PIXEL = 20_000, (11, 11), (100.0, 100.0)
+FRAMES = (50, 256, 256)
+# Kernel -> least speed-up over smlmlp.integrate_crop.
+GATES = {"gaussian": 35.0, "rotated": 6.0, "spline": 20.0, "border": 8.0}
+MEMORY_GATE = 0.1  # of the bytes of the crops
+NO_IMAGES = (np.zeros((0, 0, 0), np.float32), np.zeros(0, np.int64), np.zeros(0))
+
+Calls = dict[str, Callable[[], object] | None]
+
+
+def emitters() -> dict[str, np.ndarray]:
+    """Positions in the movie, and within the crop, of every emitter."""
+    generator = np.random.default_rng(0)
+    return {
+        "index": np.sort(generator.integers(0, FRAMES[0], EMITTERS)),
+        "y0": generator.integers(0, FRAMES[1] - SIZE[0], EMITTERS),
+        "x0": generator.integers(0, FRAMES[2] - SIZE[1], EMITTERS),
+        "mu": generator.uniform(450, 550, (2, EMITTERS)).astype(np.float32),
+        "sigma": generator.uniform(90, 150, (2, EMITTERS)).astype(np.float32),
+        "theta": generator.uniform(0, 90, EMITTERS).astype(np.float32),
+        "z": generator.uniform(-200, 200, EMITTERS).astype(np.float32),
+        "level": generator.uniform(25, 35, EMITTERS).astype(np.float32),
+    }
+
+
+def spline() -> dict[str, np.ndarray]:
+    """Cubic spline over 3 x 3 x 1 um with knots about a pixel apart, (z, y, x)."""
+
+    def knots(reach: float, intervals: int) -> np.ndarray:
+        inner = np.linspace(-reach, reach, intervals + 1)
+        return np.r_[[-reach] * 3, inner, [reach] * 3].astype(np.float32)
+
+    t = {"z": knots(500, 10), "y": knots(1500, 26), "x": knots(1500, 24)}
+    z, y, x = (np.linspace(-1, 1, len(t[axis]) - 4) for axis in "zyx")
+    wide = (0.1 + 0.1 * z**2)[:, None, None]
+    values = np.exp(-(y[:, None] ** 2 + x**2) / wide)
+    return {**t, "coefficients": values.astype(np.float32)}
+
+
+def ours(frames: np.ndarray, where: tuple[Any, ...], e: dict[str, np.ndarray]) -> Calls:
+    """Each kernel on these frames."""
+    s, (height, width) = spline(), e["sigma"]
+    cut = (frames, *where, SIZE)
+    full = (*cut, e["level"], *NO_IMAGES, *e["mu"])
+    knots = (s["y"], s["x"], s["z"], s["coefficients"])
+    return {
+        "gaussian": lambda: gaussian_sums(*full, height, height, pixel=PIXEL),
+        "rotated": lambda: rotated_sums(*full, height, width, e["theta"], pixel=PIXEL),
+        "spline": lambda: spline_sums(*full, e["z"], *knots, pixel=PIXEL),
+        "border": lambda: border_sums(*cut),
+    }
+
+
+def smlmlp(crops: np.ndarray, e: dict[str, np.ndarray]) -> Calls:
+    try:
+        from smlmlp import integrate_crop
+    except ImportError:
+        return dict.fromkeys(GATES)
+    s, zeros = spline(), np.zeros(EMITTERS, np.int32)
+    fit = {"y_fit": e["mu"][0], "x_fit": e["mu"][1], "os_fit": e["level"]}
+    call = partial(integrate_crop, [crops], [zeros], [zeros], channels_pixels_nm=PIXEL[0])
+    turned = {"sigma_y_fit": e["sigma"][0], "sigma_x_fit": e["sigma"][1], "sigma_angle": e["theta"]}
+    names = {"x": "xtangents", "y": "ytangents", "z": "ztangents", "coefficients": "spline_coeffs"}
+    shape = {f"channels_psf_3d_{name}": [s[key]] for key, name in names.items()}
+    return {
+        "gaussian": partial(call, **fit, sigma_fit=e["sigma"][0]),
+        "rotated": partial(call, **fit, **turned, channels_fit_models="gauss"),
+        "spline": partial(call, **fit, **shape, z_fit=e["z"], channels_fit_models="spline"),
+        "border": partial(call, channels_weighted_integrations=False),
+    }
+
+
+def in_numpy(crops: np.ndarray, e: dict[str, np.ndarray]) -> Calls:
+    """The two that numpy says in a few lines, in float64."""
+    flat = crops.reshape(EMITTERS, -1)
+    edge = np.ones(SIZE, bool)
+    edge[1:-1, 1:-1] = False
+
+    def axis(size: int, mu: np.ndarray, sigma: np.ndarray, pixel: float) -> np.ndarray:
+        ends = (np.arange(size + 1) - 0.5) * pixel - mu[:, None].astype(float)
+        return np.diff(erf(ends / (np.sqrt(2) * sigma[:, None].astype(float))))
+
+    def gaussian() -> np.ndarray:
+        y, x = (axis(n, m, e["sigma"][0], p) for n, m, p in zip(SIZE, e["mu"], PIXEL, strict=True))
+        y, x = y / y.sum(1, keepdims=True), x / x.sum(1, keepdims=True)
+        dot = np.einsum("ny,nx,nyx->n", y, x, crops - e["level"][:, None, None])
+        return dot / ((y**2).sum(1) * (x**2).sum(1))
+
+    def border() -> np.ndarray:
+        return flat.sum(1) - np.median(flat[:, edge.ravel()], axis=1) * flat.shape[1]
+
+    return {"gaussian": gaussian, "border": border, "rotated": None, "spline": None}
+
+
+def cpu_times(calls: Calls, repeats: int = 5) -> dict[str, float]:
+    """Least process-CPU seconds of each call, the calls taking turns."""
+    least: dict[str, float] = {}
+    for _ in range(repeats + 1):  # the first turn compiles, and is not the least
+        for name, call in calls.items():
+            if call is not None:
+                start = time.process_time()
+                call()
+                least[name] = min(least.get(name, np.inf), time.process_time() - start)
+    return least
+
+
+def extra_memory(call: Callable[[], object], crops: np.ndarray) -> float:
+    """Peak of what numpy allocates during a call, as a share of the crops."""
+    tracemalloc.start()
+    call()
+    peak = tracemalloc.get_traced_memory()[1]
+    tracemalloc.stop()
+    return peak / crops.nbytes
+
+
+def rows() -> list[dict[str, Any]]:
+    e = emitters()
+    movie = np.random.default_rng(1).poisson(30, FRAMES).astype(np.uint16)
+    y, x = np.indices(SIZE)
+    y, x = e["y0"][:, None, None] + y, e["x0"][:, None, None] + x
+    crops = movie[e["index"][:, None, None], y, x].astype(np.float32)
+    zeros = np.zeros(EMITTERS, np.int64)
+    inputs = {
+        "f32 crops": ours(crops, (np.arange(EMITTERS), zeros, zeros), e),
+        "u16 frames": ours(movie, (e["index"], e["y0"], e["x0"]), e),
+    }
+    peers = {"smlmlp.integrate_crop": smlmlp(crops, e), "numpy float64": in_numpy(crops, e)}
+    table = []
+    for kernel in GATES:
+        calls = {name: of[kernel] for name, of in (inputs | peers).items()}
+        seconds = cpu_times(calls)
+        for source, of in inputs.items():
+            memory = extra_memory(of[kernel], crops)
+            table += [row(kernel, source, peer, seconds, memory) for peer in peers]
+    return [r for r in table if r["peer ns"] is not None]
+
+
+def row(
+    kernel: str, source: str, peer: str, seconds: dict[str, float], memory: float
+) -> dict[str, Any]:
+    gate = GATES[kernel] if peer.startswith("smlmlp") else None
+    ratio = seconds[peer] / seconds[source] if peer in seconds else None
+    absent = "not installed" if gate else None
+    return {
+        "kernel": f"{kernel} {source}",
+        "ns/crop": seconds[source] / EMITTERS * 1e9,
+        "memory": f"{memory:.1%} of crops",
+        "peer": peer,
+        "peer ns": seconds[peer] / EMITTERS * 1e9 if ratio else absent,
+        "ratio": ratio,
+        "gate": gate,
+        "met": None if gate is None or ratio is None else ratio >= gate and memory < MEMORY_GATE,
+    }
+
+
+def show(table: list[dict[str, Any]]) -> None:
+    def text(value: object) -> str:
+        if value is None or isinstance(value, bool):
+            return {None: "-", True: "yes", False: "NO"}[value]
+        return f"{value:.1f}" if isinstance(value, float) else str(value)
+
+    lines = [list(table[0]), *([text(v) for v in r.values()] for r in table)]
+    widths = [max(map(len, column)) for column in zip(*lines, strict=True)]
+    for line in lines:
+        print("  ".join(cell.ljust(width) for cell, width in zip(line, widths, strict=True)))
+
+
+if __name__ == "__main__":
+    show(rows())

@@ -1,0 +1,346 @@
+"""``smlm-dask`` on the command line: a movie in, a store of results, a summary and a picture out."""
+
+from __future__ import annotations
+
+import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from threading import Event, Thread
+from typing import Any
+
+import click
+import numpy as np
+import pandas as pd
+import xarray as xr
+from dask.diagnostics import ProgressBar
+from distributed import Client
+from zarr.codecs import BloscCodec
+
+from smlm_dask.background import background_sparse_median
+from smlm_dask.errors import ParameterError, SmlmError, StoreError
+from smlm_dask.gain import estimate_gain
+from smlm_dask.movie import check_movie, open_movie
+from smlm_dask.photons import integrate_photons
+from smlm_dask.psf import estimate_psf
+from smlm_dask.report import save_report, summarise
+from smlm_dask.simulate import Camera, Emitters, Light, simulate_movie, truth_table
+from smlm_dask.store import open_results, store
+from smlm_dask.table import read_table, write_table
+
+__all__ = ["main"]
+
+Results = dict[str, xr.Dataset]
+
+WINDOW = 200  # frames
+PSF_SIZE = 41  # pixels
+REFRESH_S = 0.2
+
+
+class _Commands(click.Group):
+    """Commands that end with one line, not a traceback, where the input is to blame."""
+
+    def invoke(self, context: click.Context) -> Any:
+        try:
+            return super().invoke(context)
+        except (SmlmError, OSError) as error:
+            raise click.ClickException(str(error)) from error
+
+
+@click.group(cls=_Commands, context_settings={"help_option_names": ["-h", "--help"]})
+@click.version_option(package_name="smlm-dask", prog_name="smlm-dask")
+def main() -> None:
+    """Camera gain, background, PSF and photons from single-molecule movies larger than memory.
+
+    Try `smlm-dask demo` first: it makes its own movie and shows estimates beside the truth.
+    """
+
+
+# ------------------------------------------------------------------ run
+
+
+@dataclass(frozen=True, kw_only=True)
+class Job:
+    """The options of ``run``, under their names on the command line."""
+
+    movie: Path
+    pixel_size: float
+    out: Path
+    positions: Path | None = None
+    scheduler: str | None = None
+    window: int | None = None
+    offset: float | None = None
+    quantum_efficiency: float = 1.0
+    frame_time: float | None = None
+    size_pixels: int | None = None
+    crop: int = 11
+    axes: str | None = None
+    array: str | None = None
+    select: tuple[str, ...] = ()
+    report: Path | None = None
+    overwrite: bool = False
+
+    @property
+    def picture(self) -> Path:
+        """Where the picture goes: next to the store, unless the user chose."""
+        return self.report or self.out.with_suffix(".png")
+
+
+@main.command()
+@click.argument("movie", type=click.Path(path_type=Path))
+@click.option("--pixel-size", type=float, required=True, help="Width of a pixel in the sample, nm.")
+@click.option("--out", type=click.Path(path_type=Path), required=True, help="New zarr store.")
+@click.option(
+    "--positions",
+    type=click.Path(path_type=Path),
+    help="Localizations (ThunderSTORM, Picasso, or columns frame, x and y in nm), whose photons to "
+    "integrate.",
+)
+@click.option("--scheduler", metavar="ADDRESS", help="Compute on this dask scheduler; its workers "
+              "must see the movie and the store under the same paths.")  # fmt: skip
+@click.option("--window", type=int, help=f"Frames in a window.  [default: {WINDOW}, or all]")
+@click.option("--offset", type=float, help="Camera level without light, adu; with it the column "
+              "`background` (photon / pix) of the positions is used.")  # fmt: skip
+@click.option(
+    "--quantum-efficiency", type=float, default=1.0, show_default=True, help="Electrons per photon."
+)
+@click.option("--frame-time", type=float, help="Seconds from one frame to the next.")
+@click.option(
+    "--size-pixels",
+    type=int,
+    help=f"Odd height and width of the PSF image.  [default: {PSF_SIZE}, or what fits]",
+)
+@click.option(
+    "--crop", type=int, default=11, show_default=True, help="Height and width of a crop, pixels."
+)
+@click.option("--axes", help="Letter of each stored axis, e.g. tyx, where the file names them wrongly.")
+@click.option("--array", help="Array of a zarr group, or number of the image in a TIFF of several.")
+@click.option("--select", multiple=True, metavar="AXIS=INDEX", help="One plane or channel of a movie "
+              "with more axes, e.g. --select z=0 --select c=1.")  # fmt: skip
+@click.option("--report", type=click.Path(path_type=Path), help="Picture.  [default: OUT.png]")
+@click.option("--overwrite", is_flag=True, help="Replace results and picture that are there.")
+def run(**options: Any) -> None:
+    """Estimate gain, background and PSF of MOVIE, and photons at given positions.
+
+    MOVIE is a zarr, TIFF, .dax, .spe, .npy or .nd2 file. It is never loaded whole: all results are
+    computed together, in one reading, or in two with positions (photons need the gain and the PSF of
+    the whole movie). They are stored in --out, for smlm_dask.open_results.
+    """
+    _run(Job(**options))
+
+
+def _run(job: Job) -> Results:
+    """Everything ``run`` does; the stored results."""
+    _check_picture(job)
+    movie = _open(job)
+    table = None if job.positions is None else read_table(job.positions, pixel_size=job.pixel_size)
+    results = _build(job, movie, table)
+    with _progress(job.scheduler):
+        store(results, job.out, overwrite=job.overwrite)
+    stored = {name: child.to_dataset() for name, child in open_results(job.out).children.items()}
+    click.echo(summarise(stored))
+    save_report(stored, job.picture, title=job.movie.name)
+    click.echo(f"{'results':<12}{job.out}\n{'picture':<12}{job.picture}")
+    return stored
+
+
+def _check_picture(job: Job) -> None:
+    """Before the long computation, not after it."""
+    if job.picture.exists() and not job.overwrite:
+        raise StoreError(
+            str(job.picture), got="something there already", wanted="a new picture", fix="--overwrite, or --report"
+        )
+    known = sorted(f".{kind}" for kind in ("png", "pdf", "svg"))
+    if job.picture.suffix not in known or not job.picture.parent.is_dir():
+        raise StoreError(
+            str(job.picture),
+            got=f"suffix {job.picture.suffix!r} in {job.picture.parent}",
+            wanted=f"{', '.join(known)} in a folder that exists",
+            fix="--report results.png",
+        )
+
+
+def _open(job: Job) -> xr.DataArray:
+    movie = open_movie(
+        job.movie,
+        pixel_size=job.pixel_size,
+        frame_time=job.frame_time,
+        axes=job.axes,
+        array=job.array,
+        select=_selection(job.select) or None,
+    )
+    frames, height, width = movie.shape
+    size = f"{movie.nbytes / 1e6:.4g} MB"
+    click.echo(f"{'movie':<12}{frames} frames of {height} x {width} pixels, {movie.dtype}, {size}")
+    return check_movie(movie, minimum_frames=2)
+
+
+def _selection(pairs: tuple[str, ...]) -> dict[str, int]:
+    """``{"z": 0}`` from ``("z=0",)``."""
+    selection = {}
+    for pair in pairs:
+        axis, _, index = pair.partition("=")
+        if not (axis and index.isdecimal()):
+            raise ParameterError(
+                "--select", got=repr(pair), wanted="AXIS=INDEX", fix="e.g. --select z=0 --select c=1"
+            )
+        selection[axis] = int(index)
+    return selection
+
+
+def _build(job: Job, movie: xr.DataArray, table: pd.DataFrame | None) -> Results:
+    """All results, lazily."""
+    window, size = _window(job, movie), _size(job, movie)
+    camera = estimate_gain(
+        movie, window=window, offset=job.offset, quantum_efficiency=job.quantum_efficiency
+    )
+    background = background_sparse_median(movie, window=window)
+    psf = estimate_psf(movie, window=window, size_pixels=size)
+    results = {"camera": camera, "background": background, "psf": psf}
+    if table is not None:
+        under = None if _knows_background(job, table) else background
+        signal = integrate_photons(
+            movie, table, camera=camera, psf=psf, background=under, size_pixels=job.crop
+        )
+        results["signal"] = signal
+    return results
+
+
+def _window(job: Job, movie: xr.DataArray) -> int:
+    if job.window is not None or len(movie) >= WINDOW:
+        return job.window or WINDOW
+    _note(f"windows hold all {len(movie)} frames instead of {WINDOW}: the movie is short")
+    return len(movie)
+
+
+def _size(job: Job, movie: xr.DataArray) -> int:
+    least = min(movie.shape[1:])
+    if job.size_pixels is not None or least >= PSF_SIZE:
+        return job.size_pixels or PSF_SIZE
+    size = least - 1 + least % 2
+    _note(f"the PSF image is {size} pixels wide instead of {PSF_SIZE}: frames are small")
+    return size
+
+
+def _knows_background(job: Job, table: pd.DataFrame) -> bool:
+    """Whether the light under the emitters comes from the table: photons, so an offset is needed too."""
+    if "background" not in table:
+        return False
+    if job.offset is None:
+        _note("background from the movie, not from the positions: those need --offset to be used")
+    return job.offset is not None
+
+
+def _note(text: str) -> None:
+    click.echo(f"{'note':<12}{text}")
+
+
+# ------------------------------------------------------------------ progress
+
+
+@contextmanager
+def _progress(scheduler: str | None) -> Iterator[None]:
+    """A progress bar around a computation, here or on a cluster."""
+    if scheduler is None:
+        with ProgressBar(out=click.get_text_stream("stderr")):
+            yield
+        return
+    with Client(scheduler) as client, _counting(client):  # type: ignore[no-untyped-call]
+        yield
+
+
+@contextmanager
+def _counting(client: Client) -> Iterator[None]:
+    """A bar of the results that are done. ``distributed.progress`` wants futures, and a blocking
+    computation hands out none; the client knows them all the same."""
+    end = Event()
+    watcher = Thread(target=_watch, args=(client, end), daemon=True)
+    watcher.start()
+    try:
+        yield
+    finally:
+        end.set()
+        watcher.join()
+
+
+def _watch(client: Client, end: Event) -> None:
+    done, total = 0, 0
+    while not end.wait(REFRESH_S):
+        states = [future.status for future in list(client.futures.values())]
+        done, total = states.count("finished"), len(states) or total
+        click.echo(f"\r{done} of {total} pieces", nl=False, err=True)
+    click.echo("", err=True)
+
+
+# ------------------------------------------------------------------ demo
+
+PIXEL_SIZE = 100.0  # nm
+# Emitters that are sparse, a background that varies over the field: a line for the gain to lie on.
+EMITTERS = Emitters(number=100, photons=5000, on_frames=2, off_frames=100, sigma=150)
+LIGHT = Light(background=60, gradient=0.8)
+CAMERA = Camera(gain=0.46, offset=100, read_noise=1.4, quantum_efficiency=0.82)
+
+
+@main.command()
+@click.option("--frames", type=int, default=1000, show_default=True, help="Frames of the movie.")
+@click.option("--seed", type=int, default=0, show_default=True, help="Same seed, same movie.")
+@click.option("--out", type=click.Path(path_type=Path), help="Folder.  [default: a temporary one]")
+def demo(frames: int, seed: int, out: Path | None) -> None:
+    """Simulate a movie with known truth, `run` on it, and print estimates beside the truth."""
+    folder = Path(tempfile.mkdtemp(prefix="smlm-dask-demo-")) if out is None else out
+    folder.mkdir(parents=True, exist_ok=True)
+    truth, spots = _simulate(folder, frames, seed)
+    stored = _run(
+        Job(
+            movie=folder / "movie.zarr",
+            pixel_size=PIXEL_SIZE,
+            out=folder / "results.zarr",
+            positions=folder / "spots.csv",
+            quantum_efficiency=CAMERA.quantum_efficiency,
+        )
+    )
+    click.echo(f"\n{_comparison(stored, truth, spots)}")
+
+
+def _simulate(folder: Path, frames: int, seed: int) -> tuple[xr.Dataset, pd.DataFrame]:
+    """Write ``movie.zarr`` and the positions ``spots.csv``; the truth, and its table."""
+    path = folder / "movie.zarr"
+    if path.exists():
+        raise StoreError(
+            str(path), got="something there already", wanted="a new folder", fix="another --out"
+        )
+    movie, truth = simulate_movie(
+        frames, emitters=EMITTERS, camera=CAMERA, light=LIGHT, pixel_size=PIXEL_SIZE, seed=seed
+    )
+    codec = {"compressors": [BloscCodec(cname="lz4")]}
+    click.echo(f"{'simulating':<12}{EMITTERS.number} emitters, {path}")
+    with _progress(None):
+        movie.to_dataset(name="movie").to_zarr(path, encoding={"movie": codec}, consolidated=False)
+    spots = truth_table(truth)
+    write_table(spots[["frame", "x", "y"]], folder / "spots.csv")
+    return truth, spots
+
+
+def _comparison(stored: Results, truth: xr.Dataset, spots: pd.DataFrame) -> str:
+    """A line for each quantity: estimate, truth, unit and relative difference."""
+    photons = stored["signal"]["photons"].to_numpy()
+    known = np.isfinite(photons)
+    light = truth["background"] * truth["quantum_efficiency"] / truth["gain"] + truth["offset"]
+    mean = float(photons[known].mean()) if known.any() else np.nan
+    lines = [
+        ("gain", stored["camera"]["gain"], truth["mean_gain"], "electron / adu"),
+        ("background", stored["background"]["series"].mean(dtype="f8"), light.mean(), "adu"),
+        ("PSF sigma_x", stored["psf"]["sigma_x"], truth["sigma_x"], "nm"),
+        ("PSF sigma_y", stored["psf"]["sigma_y"], truth["sigma_y"], "nm"),
+        ("mean photons", mean, spots["photons"][known].mean(), "photon"),
+    ]
+    head = f"{'quantity':<14}{'estimate':>12}{'truth':>12}  {'unit':<16}{'difference':>10}"
+    return "\n".join([head, *(_line(q, float(e), float(t), u) for q, e, t, u in lines)])
+
+
+def _line(quantity: str, estimate: float, truth: float, unit: str) -> str:
+    if not np.isfinite(estimate):
+        return f"{quantity:<14}{'no answer':>12}{truth:>12.4g}  {unit:<16}{'':>10}"
+    difference = f"{100 * (estimate / truth - 1):+.1f} %"
+    return f"{quantity:<14}{estimate:>12.4g}{truth:>12.4g}  {unit:<16}{difference:>10}"

@@ -1,0 +1,287 @@
+"""Figures, one function for each panel: it draws on the axes it is given and keeps no state."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+import xarray as xr
+from matplotlib.axes import Axes
+from matplotlib.ticker import MaxNLocator
+from numpy.typing import NDArray
+
+from smlm_dask.kernels.gain import CENTRAL_PERCENT
+from smlm_dask.kernels.reason import Reason
+
+__all__ = [
+    "error_words",
+    "plot_background",
+    "plot_background_trace",
+    "plot_gain_curve",
+    "plot_level",
+    "plot_photons",
+    "plot_psf",
+    "plot_psf_profile",
+    "reason_words",
+]
+
+# Okabe and Ito's colours: told apart with every kind of colour vision.
+BLUE, ORANGE, GREEN, GREY = "#0072b2", "#d55e00", "#009e73", "#6e6e6e"
+LEVELS, SHAPE = "viridis", "magma"  # perceptually uniform; one for light, one for the PSF
+MOST_POINTS = 5000
+
+
+def reason_words(status: Any) -> str:
+    """The words for a status code, e.g. ``too few bins``."""
+    return Reason(int(status)).name.lower().replace("_", " ")
+
+
+def error_words(camera: xr.Dataset) -> str:
+    """The error of the gain; a line through two bins has none."""
+    error = float(camera["gain_error"])
+    return f"{error:.2g}" if error > 0 else "unknown (2 bins)"
+
+
+# ------------------------------------------------------------------ camera
+
+
+def plot_gain_curve(axes: Axes, camera: xr.Dataset) -> None:
+    """Variance against level of each bin, and the line whose slope is 1 / gain.
+
+    Parameters
+    ----------
+    axes : matplotlib.axes.Axes
+        Where to draw.
+    camera : xarray.Dataset
+        From ``estimate_gain``.
+    """
+    _label(axes, "Photon-transfer curve", "level (adu)", "variance (adu²)")
+    axes.set_box_aspect(1)
+    level, variance, count = (
+        camera[f"bin_{name}"].to_numpy() for name in ("mean", "variance", "count")
+    )
+    known = np.isfinite(level) & np.isfinite(variance)
+    fitted = known & _central(camera, level)
+    for chosen, colour, label in ((known & ~fitted, GREY, "bins"), (fitted, BLUE, "fitted bins")):
+        axes.scatter(level[chosen], variance[chosen], _sizes(count)[chosen], colour, label=label, lw=0)
+    if int(camera["status"]) != Reason.OK:
+        return _no_answer(axes, camera)
+    _gain_line(axes, camera, level[known])
+    axes.legend(frameon=False, fontsize="small", loc="upper left")
+    return None
+
+
+def _central(camera: xr.Dataset, level: NDArray[Any]) -> NDArray[np.bool_]:
+    """Whether a bin lies where the line is fitted."""
+    values = camera["signal_mean"].to_numpy()
+    values = values[np.isfinite(values)]
+    low, high = np.percentile(values, CENTRAL_PERCENT) if values.size else (np.nan, np.nan)
+    inside: NDArray[np.bool_] = (level > low) & (level < high)
+    return inside
+
+
+def _sizes(count: NDArray[Any]) -> NDArray[np.float64]:
+    """Area of a bin's point in points^2: more pixels, larger, but never invisible."""
+    return 10.0 + 50.0 * np.sqrt(count / max(1, count.max(initial=1)))
+
+
+def _gain_line(axes: Axes, camera: xr.Dataset, level: NDArray[Any]) -> None:
+    slope, intercept = camera["regression"].to_numpy()[:2]
+    ends = np.array([level.min(), level.max()])
+    label = f"gain {float(camera['gain']):.4g} ± {error_words(camera)} electron / adu"
+    axes.plot(ends, slope * ends + intercept, color=ORANGE, label=label)
+
+
+def plot_level(axes: Axes, camera: xr.Dataset) -> None:
+    """Level of each pixel, the mean of its medians over the windows.
+
+    Parameters
+    ----------
+    axes : matplotlib.axes.Axes
+        Where to draw.
+    camera : xarray.Dataset
+        From ``estimate_gain``.
+    """
+    _map(axes, camera["signal_mean"], "Level", "level (adu)")
+
+
+# ------------------------------------------------------------------ background
+
+
+def plot_background(axes: Axes, background: xr.Dataset) -> None:
+    """The middle image of a background series.
+
+    Parameters
+    ----------
+    axes : matplotlib.axes.Axes
+        Where to draw.
+    background : xarray.Dataset
+        From ``background_sparse_median``; one image of it is read.
+    """
+    middle = background.sizes["window"] // 2
+    title = f"Background, image {middle + 1} of {background.sizes['window']}"
+    _map(axes, background["series"][middle], title, "background (adu)")
+
+
+def plot_background_trace(axes: Axes, background: xr.Dataset) -> None:
+    """Mean background of the field in each frame.
+
+    Parameters
+    ----------
+    axes : matplotlib.axes.Axes
+        Where to draw.
+    background : xarray.Dataset
+        From ``background_sparse_median``; the series is read image by image.
+    """
+    _label(axes, "Background over time", "frame", "mean background (adu)")
+    axes.set_box_aspect(1)
+    image = background["series"].mean(("y", "x"), dtype="f8").to_numpy()
+    level = image[background["series_index"].to_numpy()]
+    frame, step = background["frame"].to_numpy(), max(1, background.sizes["frame"] // MOST_POINTS)
+    trace = level + background["series_offset"].to_numpy()
+    axes.plot(frame[::step], trace[::step], color=BLUE, lw=0.6, alpha=0.6, label="with frame offset")
+    axes.plot(frame[::step], level[::step], color=ORANGE, lw=1.5, label="series")
+    axes.legend(frameon=False, fontsize="small")
+
+
+# ------------------------------------------------------------------ psf
+
+
+def plot_psf(axes: Axes, psf: xr.Dataset) -> None:
+    """Image of the PSF, and its fit at 1/4, 1/2 and 3/4 of the peak.
+
+    Parameters
+    ----------
+    axes : matplotlib.axes.Axes
+        Where to draw.
+    psf : xarray.Dataset
+        From ``estimate_psf``.
+    """
+    _label(axes, "PSF and fit", "lag x (pixel)", "lag y (pixel)")
+    if int(psf["status"]) != Reason.OK:
+        return _no_answer(axes, psf)
+    image, fit = _near(psf, psf["psf_image"]), _near(psf, psf["psf_fit"])
+    drawn = axes.imshow(image, extent=_extent(image), origin="upper", cmap=SHAPE, vmin=0, vmax=1)
+    _bar(axes, drawn, "relative to the peak of the fit", extend="both")
+    contours = {"levels": [0.25, 0.5, 0.75], "colors": "w", "linewidths": 1.2}
+    fit = _fine(_fine(fit, "lag_x"), "lag_y")
+    axes.contour(fit["lag_x"], fit["lag_y"], fit, **contours)
+    return None
+
+
+def plot_psf_profile(axes: Axes, psf: xr.Dataset) -> None:
+    """Profiles of the PSF along x and y beside the row and column of lag 0, which hold camera noise.
+
+    Parameters
+    ----------
+    axes : matplotlib.axes.Axes
+        Where to draw.
+    psf : xarray.Dataset
+        From ``estimate_psf``.
+    """
+    _label(axes, "PSF profiles, mean of lag 1 and -1", "lag (pixel)", "relative to the peak of the fit")
+    axes.set_box_aspect(1)
+    if int(psf["status"]) != Reason.OK:
+        return _no_answer(axes, psf)
+    for axis, other, colour, marker in (("x", "y", BLUE, "o"), ("y", "x", ORANGE, "s")):
+        width = f"sigma_{axis} {float(psf[f'sigma_{axis}']):.0f} nm"
+        points, curve = (
+            _near(psf, psf[name]).sel({f"lag_{other}": [-1, 1]}).mean(f"lag_{other}")
+            for name in ("psf_image", "psf_fit")
+        )
+        points = points.where(points[f"lag_{axis}"] != 0)
+        face = colour if axis == "x" else "none"  # the two often lie on each other
+        axes.plot(points[f"lag_{axis}"], points, marker, color=colour, mfc=face, ms=9 - 2 * len(face[:1]))
+        curve = _fine(curve, f"lag_{axis}")
+        axes.plot(curve[f"lag_{axis}"], curve, color=colour, label=f"along {axis}: {width}")
+    axes.legend(frameon=False, fontsize="small")
+    return None
+
+
+def _fine(image: xr.DataArray, dim: str) -> xr.DataArray:
+    """The same curve at more lags, so that it looks as smooth as it is."""
+    lags = image[dim].to_numpy()
+    return image.interp({dim: np.linspace(lags[0], lags[-1], 8 * len(lags))}, method="cubic")
+
+
+def _near(psf: xr.Dataset, image: xr.DataArray) -> xr.DataArray:
+    """The part of ``image`` in which the fitted PSF shines, with some margin."""
+    bright = psf["psf_fit"].to_numpy() > 0.01
+    lags = psf["lag_x"].to_numpy()
+    reach = max(abs(lags[bright.any(axis)]).max(initial=0) for axis in (0, 1))
+    half = min(int(lags.max()), max(4, int(1.5 * reach)))
+    return image.sel(lag_y=slice(-half, half), lag_x=slice(-half, half))
+
+
+# ------------------------------------------------------------------ photons
+
+
+def plot_photons(axes: Axes, signal: xr.Dataset) -> None:
+    """Histogram of the photons of all emitters that have an answer.
+
+    Parameters
+    ----------
+    axes : matplotlib.axes.Axes
+        Where to draw.
+    signal : xarray.Dataset
+        From ``integrate_photons``.
+    """
+    _label(axes, "Photons", "photons of an emitter (photon)", "emitters")
+    axes.set_box_aspect(1)
+    photons = signal["photons"].to_numpy()
+    known = photons[np.isfinite(photons)]
+    if not len(known):
+        return _no_answer(axes, signal)
+    low, high = np.percentile(known, (0.1, 99))
+    bins = np.linspace(min(0.0, low), high if high > low else low + 1, 60)
+    axes.hist(known, bins.tolist(), color=BLUE, alpha=0.8)
+    middle = float(np.median(known))
+    axes.axvline(middle, color=ORANGE, label=f"median {middle:.4g} photon")
+    label = f"{len(known)} of {len(photons)} emitters"
+    axes.legend(title=label, frameon=False, fontsize="small", title_fontsize="small")
+    return None
+
+
+# ------------------------------------------------------------------ what all panels share
+
+
+def _label(axes: Axes, title: str, x: str, y: str) -> None:
+    axes.set_title(title, loc="left", fontsize="medium", fontweight="bold")
+    axes.set_xlabel(x)
+    axes.set_ylabel(y)
+    axes.spines[["top", "right"]].set_visible(False)
+    axes.xaxis.set_major_locator(MaxNLocator(5))
+    axes.yaxis.set_major_locator(MaxNLocator(5))
+
+
+def _map(axes: Axes, image: xr.DataArray, title: str, quantity: str) -> None:
+    """An image on the sensor; a few hot pixels may not decide the colours."""
+    _label(axes, title, "x (pixel)", "y (pixel)")
+    values = image.to_numpy()
+    finite = values[np.isfinite(values)]
+    low, high = np.percentile(finite, (0.5, 99.5)) if finite.size else (0.0, 1.0)
+    drawn = axes.imshow(values, extent=_extent(image), cmap=LEVELS, vmin=low, vmax=high)
+    _bar(axes, drawn, quantity, extend="both")
+
+
+def _extent(image: xr.DataArray) -> tuple[float, float, float, float]:
+    """Edges of the first and last pixel: left, right, bottom, top, with y downwards."""
+    y, x = (image[dim].to_numpy() for dim in image.dims)
+    return float(x[0]) - 0.5, float(x[-1]) + 0.5, float(y[-1]) + 0.5, float(y[0]) - 0.5
+
+
+def _bar(axes: Axes, drawn: Any, label: str, extend: str) -> None:
+    figure = axes.get_figure()
+    if figure is not None:
+        bar = figure.colorbar(drawn, ax=axes, label=label, extend=extend, shrink=0.85)
+        bar.outline.set_visible(False)  # type: ignore[operator]
+
+
+def _no_answer(axes: Axes, result: xr.Dataset) -> None:
+    """Say on the panel why there is nothing to see."""
+    status = np.atleast_1d(result["status"].to_numpy())
+    wrong = np.unique(status[status != Reason.OK])
+    why = "\n".join(reason_words(code) for code in wrong) or "no emitters"
+    box = {"facecolor": "white", "edgecolor": GREY, "boxstyle": "round,pad=0.6"}
+    place = {"transform": axes.transAxes, "ha": "center", "va": "center", "bbox": box}
+    axes.text(0.5, 0.5, f"no answer:\n{why}", **place)

@@ -1,0 +1,358 @@
+"""Every block and every documented chain by name, and the movies that the laws are tried on."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import dask
+import dask.array as da
+import numpy as np
+import pandas as pd
+import xarray as xr
+from dask.graph_manipulation import clone
+from numpy.typing import NDArray
+
+import smlm_dask as smlm
+from smlm_dask.compat import dcnum, smlmlp
+
+Build = Callable[[xr.DataArray], Any]
+Shape = tuple[int, int, int]
+
+WINDOW = 200  # the default of every block
+SHAPE: Shape = (2 * WINDOW + 70, 26, 31)  # the window does not divide it, and a width is odd
+PIXEL = (110.0, 100.0)
+
+
+@dataclass(frozen=True)
+class Case:
+    """What to build from a movie, and how often it may be read.
+
+    ``passes`` is the promise written down here a second time: the attribute of the result must say the
+    same. ``least`` differs only where a streaming search may be over early. ``tail`` says whether the
+    frames that fill no window are needed.
+    """
+
+    build: Build
+    passes: int = 1
+    least: int | None = None
+    tail: bool = True
+
+    @property
+    def fewest(self) -> int:
+        return self.passes if self.least is None else self.least
+
+
+# ------------------------------------------------------------------ blocks and chains
+
+
+def spots(movie: xr.DataArray) -> pd.DataFrame:
+    """One emitter in every frame, somewhere on the sensor; some crops leave the frame."""
+    rng = np.random.default_rng(1)
+    table = {"frame": movie.frame.to_numpy()}
+    for axis in "yx":
+        index = movie[axis].to_numpy()
+        place = index[0] + rng.uniform(0, len(index) - 1, len(movie))
+        table[axis] = place * float(movie[f"pixel_size_{axis}"])
+    return pd.DataFrame(table | {"background": np.full(len(movie), 40.0)})
+
+
+def camera() -> xr.Dataset:
+    return smlm.as_camera(2.0, offset=100.0)
+
+
+def times(movie: xr.DataArray) -> NDArray[np.float64]:
+    """A clock in seconds with a gap."""
+    clock = np.arange(len(movie)) * 0.01
+    return np.where(clock > clock[-1] / 2, clock + 0.7, clock)
+
+
+def psf(movie: xr.DataArray, **keywords: Any) -> xr.Dataset:
+    return smlm.estimate_psf(movie, **{"max_frames": 50, "size_pixels": 11} | keywords)
+
+
+def cleansed(movie: xr.DataArray) -> xr.Dataset:
+    return smlm.background_sparse_median(movie, step=50, cleansing=smlm.Cleansing())
+
+
+def border(movie: xr.DataArray) -> xr.Dataset:
+    return smlm.integrate_photons(movie, spots(movie), camera=2.0, method="border")
+
+
+def weighted(movie: xr.DataArray) -> xr.Dataset:
+    return smlm.integrate_photons(movie, spots(movie), camera=camera(), psf=120.0)
+
+
+def unsorted(movie: xr.DataArray) -> xr.Dataset:
+    table = spots(movie).sample(frac=1, random_state=2)
+    return smlm.integrate_photons(movie, table, camera=camera(), psf=120.0)
+
+
+def own_gain(movie: xr.DataArray) -> xr.Dataset:
+    gain = smlm.estimate_gain(movie, offset=100.0)
+    return smlm.integrate_photons(movie, spots(movie), camera=gain, psf=120.0)
+
+
+def own_whole_gain(movie: xr.DataArray) -> xr.Dataset:
+    gain = smlm.estimate_gain(movie, window=None)
+    return smlm.integrate_photons(movie, spots(movie), camera=gain, method="border")
+
+
+def on_spatial_mean(movie: xr.DataArray) -> xr.Dataset:
+    under = smlm.background_spatial_mean(movie).background
+    return smlm.integrate_photons(movie, spots(movie), camera=2.0, psf=120.0, background=under)
+
+
+def own_gain_on_spatial_mean(movie: xr.DataArray) -> xr.Dataset:
+    under = smlm.background_spatial_mean(movie).background
+    gain = smlm.estimate_gain(movie)
+    return smlm.integrate_photons(movie, spots(movie), camera=gain, psf=120.0, background=under)
+
+
+def on_sparse_median(movie: xr.DataArray) -> xr.Dataset:
+    under = smlm.background_sparse_median(movie)
+    return smlm.integrate_photons(movie, spots(movie), camera=2.0, psf=120.0, background=under)
+
+
+def readme(movie: xr.DataArray) -> dict[str, xr.Dataset]:
+    """The lines of the README: all that one movie gives."""
+    gain = smlm.estimate_gain(movie)
+    shape = psf(movie)
+    under = smlm.background_sparse_median(movie)
+    signal = smlm.integrate_photons(movie, spots(movie), psf=shape, camera=gain, background=under)
+    return {"camera": gain, "psf": shape, "background": under, "signal": signal}
+
+
+def signal(movie: xr.DataArray) -> xr.Dataset:
+    return readme(movie)["signal"]
+
+
+def cleansed_signal(movie: xr.DataArray) -> xr.Dataset:
+    gain, under = smlm.estimate_gain(movie), cleansed(movie)
+    return smlm.integrate_photons(movie, spots(movie), camera=gain, psf=120.0, background=under)
+
+
+def one_pass(movie: xr.DataArray) -> dict[str, xr.Dataset]:
+    """The results that need the movie once, together."""
+    parts = readme(movie)
+    del parts["signal"]
+    return parts
+
+
+def crops(movie: xr.DataArray) -> xr.DataArray:
+    """A crop from the same place of every frame."""
+    return movie[:, 3:14, 4:15].drop_vars("frame").rename(frame="emitter")
+
+
+def given_crops(movie: xr.DataArray) -> xr.Dataset:
+    n = len(movie)
+    place = np.full(n, 8.0)
+    table = pd.DataFrame({"x0": 4.0, "y0": 3.0, "y": place * PIXEL[0], "x": place * PIXEL[1]})
+    table["background"] = 40.0
+    return smlm.integrate_photons(crops(movie), table, camera=camera(), psf=120.0)
+
+
+def channels(movie: xr.DataArray) -> dict[str, xr.Dataset]:
+    return smlm.map_channels(smlm.estimate_gain, {"red": movie, "green": movie[:, 2:, 3:]})
+
+
+def channel_tree(movie: xr.DataArray) -> xr.DataTree:
+    green = movie[:, 2:, 3:]
+    movies = {"red": movie.to_dataset(name="movie"), "green": green.to_dataset(name="movie")}
+    return smlm.map_channels(psf, xr.DataTree.from_dict(movies))
+
+
+def crop_sums(movie: xr.DataArray) -> Any:
+    place = np.full(len(movie), 8.0)
+    return smlmlp.integrate_crop(
+        [crops(movie).data],
+        np.full(len(movie), 4.0),
+        np.full(len(movie), 3.0),
+        x_fit=place * PIXEL[1],
+        y_fit=place * PIXEL[0],
+        os_fit=np.full(len(movie), 40.0),
+        channels_pixels_nm=[PIXEL],
+    )
+
+
+STREAMED = 10  # readings at most, to find the median and MAD of uint16
+
+CASES: dict[str, Case] = {
+    "gain": Case(smlm.estimate_gain, tail=False),
+    "gain-whole": Case(lambda m: smlm.estimate_gain(m, window=None), STREAMED, least=1),
+    "spatial-mean": Case(smlm.background_spatial_mean),
+    "sparse-median": Case(smlm.background_sparse_median),
+    "sparse-median-cleansed": Case(cleansed),
+    "sparse-median-time": Case(
+        lambda m: smlm.background_sparse_median(m, step=1.0, time=times(m), assign="start")
+    ),
+    "psf": Case(psf, tail=False),
+    "psf-all-frames": Case(lambda m: psf(m, max_frames=None), tail=False),
+    "psf-whole": Case(lambda m: psf(m, window=None), STREAMED + 1, least=2),
+    "psf-raw": Case(lambda m: psf(m, remove_background=False), tail=False),
+    "photons-border": Case(border),
+    "photons-weighted": Case(weighted),
+    "photons-unsorted": Case(unsorted),
+    "photons-own-gain": Case(own_gain, 2),
+    "photons-own-whole-gain": Case(own_whole_gain, STREAMED + 1, least=2),
+    "photons-spatial-mean": Case(on_spatial_mean),
+    "photons-spatial-mean-own-gain": Case(own_gain_on_spatial_mean, 2),
+    "photons-sparse-median": Case(on_sparse_median),
+    "photons-cleansed-own-gain": Case(cleansed_signal, 2),
+    "photons-signal": Case(signal, 2),
+    "photons-given-crops": Case(given_crops),
+    "channels": Case(channels, tail=False),
+    "channel-tree": Case(channel_tree, tail=False),
+    "one-pass": Case(one_pass),
+    "readme": Case(readme, 2),
+    "smlmlp-detect-gain": Case(lambda m: smlmlp.detect_gain([m]), STREAMED, least=1),
+    "smlmlp-bkgd-spatial-mean": Case(lambda m: smlmlp.bkgd_spatial_mean([m])),
+    "smlmlp-blink-spatial-psf": Case(
+        lambda m: smlmlp.blink_spatial_psf([m], 11), STREAMED + 1, least=2
+    ),
+    "smlmlp-crop-remove-bkgd": Case(lambda m: smlmlp.crop_remove_bkgd([crops(m).data])),
+    "smlmlp-integrate-crop": Case(crop_sums),
+    "dcnum-sparse-median": Case(lambda m: dcnum.sparse_median(m, time=times(m))),
+}
+
+# What the laws exist to refuse; each breaks one of them.
+OFFENDERS: dict[str, Build] = {
+    "eager": lambda m: smlm.as_camera(float(m.mean())),
+    "holds-the-movie": lambda m: (m - m.mean("frame")).data,
+    "reads-twice": lambda m: [m.data.sum(), clone(m.data).max()],
+    "chunk-dependent": lambda m: m.data.map_blocks(lambda block: block - block.mean(dtype="f4")),
+}
+
+
+# ------------------------------------------------------------------ results as numbers
+
+
+def plain(result: Any) -> Any:
+    """A result without trees, which ``dask.compute`` would hand back as they are."""
+    if isinstance(result, xr.DataTree):
+        return {name: child.to_dataset() for name, child in result.children.items()}
+    return result
+
+
+def leaves(result: Any, name: str = "") -> Iterator[tuple[str, Any]]:
+    """Name and array of everything in a Dataset, dict, list or tuple."""
+    if isinstance(result, xr.Dataset):
+        yield from ((f"{name}/{n}", v.data) for n, v in result.variables.items())
+    elif isinstance(result, Mapping):
+        for key, part in result.items():
+            yield from leaves(part, f"{name}/{key}")
+    elif isinstance(result, (list, tuple)):
+        for i, part in enumerate(result):
+            yield from leaves(part, f"{name}/{i}")
+    elif isinstance(result, (np.ndarray, np.generic, da.Array, float, int)):
+        yield name, result
+
+
+def lazy(result: Any) -> dict[str, da.Array]:
+    """The arrays of a result that are still to compute."""
+    return {name: a for name, a in leaves(plain(result)) if isinstance(a, da.Array)}
+
+
+def compute(result: Any) -> dict[str, NDArray[Any]]:
+    """Everything in a result, in one computation."""
+    return {n: np.asarray(v) for n, v in leaves(dask.compute(plain(result))[0])}
+
+
+def datasets(result: Any) -> dict[str, xr.Dataset]:
+    """The Datasets of a result; compat functions have none."""
+    result = plain(result)
+    result = result if isinstance(result, dict) else {"": result}
+    return {n: d for n, d in result.items() if isinstance(d, xr.Dataset)}
+
+
+# ------------------------------------------------------------------ movies
+
+
+def samples(shape: Shape = SHAPE, dtype: str = "uint16") -> NDArray[Any]:
+    """Light that varies over the field, shot noise, and blinking emitters; read-only."""
+    n, height, width = shape
+    rng = np.random.default_rng(7)
+    y, x = np.mgrid[:height, :width]
+    movie = rng.poisson(30.0 + 6.0 * x + 3.0 * y, shape) / 2 + 100
+    for at_y, at_x in rng.uniform(3, [height - 3, width - 3], (12, 2)):
+        spot = 150 * np.exp(-((y - at_y) ** 2 + (x - at_x) ** 2) / (2 * 1.3**2))
+        movie += (rng.random(n) < 0.05)[:, None, None] * spot
+    movie = movie.astype(dtype)
+    movie.flags.writeable = False
+    return movie
+
+
+class Source:
+    """A stored movie: gives samples and counts how often each stored chunk was read."""
+
+    ndim = 3
+
+    def __init__(self, values: NDArray[Any], stored: Shape) -> None:
+        self.values, self.stored = values, stored
+        self.shape, self.dtype = values.shape, values.dtype
+        grid = [-(-n // size) for n, size in zip(self.shape, stored, strict=True)]
+        self.reads = np.zeros(grid, np.int64)
+        self.lock = threading.Lock()
+
+    def __getitem__(self, box: tuple[slice, ...]) -> NDArray[Any]:
+        spans = [s.indices(n) for s, n in zip(box, self.shape, strict=True)]
+        touched = tuple(
+            slice(lo // size, (hi - 1) // size + 1)
+            for (lo, hi, _), size in zip(spans, self.stored, strict=True)
+        )
+        with self.lock:
+            self.reads[touched] += 1
+        return self.values[box]
+
+    def frames_read(self) -> NDArray[np.int64]:
+        """Most and fewest reads of the chunks that hold each frame: (2, frame)."""
+        flat = self.reads.reshape(len(self.reads), -1)
+        both = np.stack([flat.min(axis=1), flat.max(axis=1)])
+        return both.repeat(self.stored[0], axis=1)[:, : self.shape[0]]
+
+
+class Unreadable:
+    """A movie of any size that must not be read."""
+
+    ndim = 3
+
+    def __init__(self, shape: Shape, dtype: str = "uint16") -> None:
+        self.shape, self.dtype = shape, np.dtype(dtype)
+
+    def __getitem__(self, box: Any) -> NDArray[Any]:
+        raise AssertionError(f"the movie was read at {box}")
+
+
+def movie_of(source: Any, chunks: Any, name: str = "source") -> xr.DataArray:
+    """A movie over a source in these chunks."""
+    meta = np.empty((0, 0, 0), source.dtype)
+    data = da.from_array(source, chunks, name=name, meta=meta, asarray=False)
+    return smlm.as_movie(data, pixel_size=PIXEL)
+
+
+def mapped(movie: xr.DataArray) -> xr.DataArray:
+    """A movie with the user's own correction of each sample in it."""
+    return movie.copy(data=movie.data.map_blocks(np.add, np.uint16(1), dtype=movie.dtype))
+
+
+# Name -> (stored chunks, what the user does before the blocks); each is given 30 frames, 2 rows and
+# 3 columns more than it returns if it slices.
+MARGIN = (30, 2, 3)
+UPSTREAMS: dict[str, tuple[Callable[[Shape], Shape], Callable[[xr.DataArray], xr.DataArray]]] = {
+    "aligned": (lambda s: (WINDOW, *s[1:]), lambda m: m),
+    "odd-chunks": (lambda s: (70, *s[1:]), lambda m: m),
+    "tiled": (lambda s: (100, s[1] // 2, s[2] // 2), lambda m: m),
+    "rechunked": (lambda s: (70, *s[1:]), lambda m: m.chunk(frame=WINDOW)),
+    "sliced": (lambda s: (WINDOW, *s[1:]), lambda m: m[MARGIN[0] :, MARGIN[1] :, MARGIN[2] :]),
+    "mapped": (lambda s: (WINDOW, *s[1:]), mapped),
+}
+
+
+def larger(upstream: str, shape: Shape) -> Shape:
+    """Shape of the source from which ``upstream`` makes a movie of ``shape``."""
+    if upstream != "sliced":
+        return shape
+    n, height, width = (a + b for a, b in zip(shape, MARGIN, strict=True))
+    return n, height, width

@@ -1,0 +1,82 @@
+"""Peak memory of one case for movies of several lengths: ``python -m tests.memory CASE UPSTREAM N ...``.
+
+A process of its own, because memory that other tests have used is never all given back. It prints
+the peaks in bytes as JSON.
+"""
+
+from __future__ import annotations
+
+import gc
+import json
+import sys
+from pathlib import Path
+from typing import Any
+
+import dask
+import dask.array as da
+import numpy as np
+from numpy.typing import NDArray
+
+from tests import laws
+
+SIDE = 256
+BASE = 400
+
+
+class Generated:
+    """A stored movie of any length that repeats a few hundred frames, so that it needs no disk."""
+
+    ndim = 3
+
+    def __init__(self, shape: laws.Shape) -> None:
+        self.frames = laws.samples((BASE, *shape[1:]))
+        self.shape, self.dtype = shape, self.frames.dtype
+
+    def __getitem__(self, box: tuple[slice, ...]) -> NDArray[Any]:
+        places = np.arange(*box[0].indices(self.shape[0])) % BASE
+        return self.frames[places, box[1], box[2]]
+
+
+class Nowhere:
+    """A target that forgets what is written to it."""
+
+    def __setitem__(self, box: Any, block: Any) -> None:
+        pass
+
+
+def peak() -> int:
+    lines = Path("/proc/self/status").read_text().splitlines()
+    return next(int(line.split()[1]) * 1024 for line in lines if line.startswith("VmHWM"))
+
+
+def reset_peak() -> None:
+    gc.collect()
+    Path("/proc/self/clear_refs").write_text("5")
+
+
+def build(name: str) -> laws.Build:
+    return laws.CASES[name].build if name in laws.CASES else laws.OFFENDERS[name]
+
+
+def run(name: str, upstream: str, n: int) -> None:
+    stored, prepare = laws.UPSTREAMS[upstream]
+    shape = laws.larger(upstream, (n, SIDE, SIDE))
+    movie = prepare(laws.movie_of(Generated(shape), stored(shape), f"generated-{n}"))
+    arrays = list(laws.lazy(build(name)(movie)).values())
+    da.store(arrays, [Nowhere()] * len(arrays), lock=False)
+
+
+def main(name: str, upstream: str, *lengths: str) -> None:
+    dask.config.set(scheduler="threads", num_workers=2)
+    run(name, upstream, BASE)
+    run(name, upstream, BASE)
+    peaks = []
+    for n in map(int, lengths):
+        reset_peak()
+        run(name, upstream, n)
+        peaks.append(peak())
+    print(json.dumps(peaks))
+
+
+if __name__ == "__main__":
+    main(*sys.argv[1:])

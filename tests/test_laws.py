@@ -1,0 +1,490 @@
+"""The laws that every block and every documented chain keeps."""
+
+from __future__ import annotations
+
+import json
+import os
+import pickle
+import subprocess
+import sys
+import time
+from collections import Counter
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import cloudpickle
+import dask
+import dask.array as da
+import numpy as np
+import pytest
+import xarray as xr
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+from numpy.typing import NDArray
+
+import smlm_dask as smlm
+from smlm_dask.kernels.reason import Reason
+from smlm_dask.variables import VARIABLES, check_dataset
+from tests import laws
+
+Numbers = dict[str, NDArray[Any]]
+
+ROOT = Path(__file__).parent.parent
+SMALL = {"smlm_dask.chunk-bytes": "48 KiB"}  # tiles, splits and streams a movie of a few hundred kB
+every_case = pytest.mark.parametrize("name", laws.CASES)
+
+
+@pytest.fixture(scope="module")
+def movie() -> NDArray[np.uint16]:
+    return laws.samples()
+
+
+@pytest.fixture(scope="module")
+def wanted(movie: NDArray[np.uint16]) -> dict[str, Numbers]:
+    """Every case on a movie in one chunk, without threads."""
+    whole = laws.movie_of(movie, -1)
+    with dask.config.set(scheduler="synchronous"):
+        return {name: laws.compute(case.build(whole)) for name, case in laws.CASES.items()}
+
+
+# ------------------------------------------------------------------ 1. lazy
+
+
+def refuse(*_: Any, **__: Any) -> None:
+    raise AssertionError("something was computed while the graph was built")
+
+
+def check_lazy(build: laws.Build) -> Any:
+    """Build on a movie that cannot be read, under a scheduler that cannot compute."""
+    shape = (600, 64, 64)
+    with dask.config.set(scheduler=refuse):
+        return build(laws.movie_of(laws.Unreadable(shape), (WINDOW_CHUNK, 64, 64)))
+
+
+WINDOW_CHUNK = 200
+
+
+@every_case
+def test_building_reads_and_computes_nothing(name: str) -> None:
+    assert laws.lazy(check_lazy(laws.CASES[name].build))
+
+
+@every_case
+def test_building_on_samples_in_memory_computes_nothing(name: str) -> None:
+    with dask.config.set(scheduler=refuse):
+        laws.CASES[name].build(smlm.as_movie(laws.samples(), pixel_size=laws.PIXEL))
+
+
+def test_an_eager_block_is_not_lazy() -> None:
+    with pytest.raises(AssertionError, match=r"was (read|computed)"):
+        check_lazy(laws.OFFENDERS["eager"])
+
+
+# 200 GB as open_movie cuts them: 4,000 chunks of about 50 MB. One case of each kind of graph.
+LARGE = {"wide": ((24_000, 2048, 2048), 6), "long": ((100_000, 1024, 1024), 25)}
+# Tasks for each chunk at most (wide, long), as the graph is built: y tiles and windows make most.
+TASKS = {
+    "gain": (30, 12),
+    "gain-whole": (16, 16),
+    "spatial-mean": (3, 3),
+    "sparse-median": (34, 16),
+    "sparse-median-cleansed": (90, 30),
+    "psf": (30, 12),
+    "psf-all-frames": (30, 12),
+    "photons-border": (8, 8),
+    "photons-weighted": (8, 8),
+    "photons-unsorted": (8, 8),
+    "photons-own-gain": (40, 20),
+    "photons-spatial-mean": (12, 12),
+    "photons-signal": (75, 40),
+    "readme": (85, 45),
+}
+
+
+def large(kind: str) -> xr.DataArray:
+    shape, length = LARGE[kind]
+    return laws.movie_of(laws.Unreadable(shape), (length, *shape[1:]))
+
+
+@pytest.mark.parametrize("kind", LARGE)
+@pytest.mark.parametrize("name", ["gain", "sparse-median", "psf", "photons-border", "spatial-mean"])
+def test_a_graph_of_200_gb_has_few_tasks_and_is_small(name: str, kind: str) -> None:
+    check_graph(name, kind)
+
+
+@pytest.mark.nightly
+@pytest.mark.parametrize("kind", LARGE)
+@pytest.mark.parametrize("name", TASKS)
+def test_every_graph_of_200_gb_has_few_tasks_and_is_small(name: str, kind: str) -> None:
+    check_graph(name, kind)
+
+
+def check_graph(name: str, kind: str) -> None:
+    source = large(kind)
+    begin = time.process_time()
+    result = laws.CASES[name].build(source)
+    seconds = time.process_time() - begin
+    arrays = list(laws.lazy(result).values())
+    chunks = source.data.npartitions
+    tasks = len(set().union(*(a.dask.to_dict() for a in arrays)))
+    size = len(cloudpickle.dumps(laws.plain(result), protocol=pickle.HIGHEST_PROTOCOL))
+    print(f"{name} {kind}: {seconds:.2f} s, {tasks / chunks:.1f} tasks, {size / chunks:.0f} B a chunk")
+    assert tasks <= TASKS[name][kind == "long"] * chunks
+    assert size <= 200 * tasks + 200 * len(source)
+
+
+@pytest.mark.nightly
+@pytest.mark.parametrize("kind", LARGE)
+@pytest.mark.parametrize("name", TASKS)
+def test_a_graph_of_200_gb_builds_in_a_second(name: str, kind: str) -> None:
+    source = large(kind)
+    laws.CASES[name].build(laws.movie_of(laws.Unreadable((600, 64, 64)), 200, "warm"))
+    seconds = []
+    for _ in range(3):
+        begin = time.process_time()
+        laws.CASES[name].build(source)
+        seconds.append(time.process_time() - begin)
+    assert min(seconds) < 1 * (1 if name in SINGLE else 4), seconds
+
+
+SINGLE = {"gain", "gain-whole", "spatial-mean", "sparse-median", "psf", "photons-border", "photons-weighted"}
+
+
+# ------------------------------------------------------------------ 2. chunks do not show
+
+
+def check_same(got: Numbers, wanted: Numbers, *, exact: bool = True) -> None:
+    """The same numbers: bit-equal, or, floats from floats, to a millionth."""
+    assert got.keys() == wanted.keys()
+    for name, value in wanted.items():
+        assert got[name].dtype == value.dtype, name
+        assert got[name].shape == value.shape, name
+        if exact or value.dtype.kind not in "fc":
+            np.testing.assert_array_equal(got[name], value, err_msg=name)
+        else:
+            np.testing.assert_allclose(got[name], value, rtol=1e-6, err_msg=name)
+
+
+def cuts(length: int) -> st.SearchStrategy[tuple[int, ...]]:
+    """Chunks of an axis: anything between one chunk and a few odd ones."""
+    edges = st.sets(st.integers(1, length - 1), max_size=6).map(sorted)
+    return edges.map(lambda e: tuple(np.diff([0, *e, length]).tolist()))
+
+
+chunkings = st.tuples(*(cuts(n) for n in laws.SHAPE))
+budgets = st.sampled_from([{}, SMALL])
+schedulers = st.sampled_from(
+    [
+        {"scheduler": "synchronous"},
+        {"scheduler": "threads", "num_workers": 1},
+        {"scheduler": "threads", "num_workers": 4},
+    ]
+)
+slow = settings(
+    deadline=None, max_examples=4, suppress_health_check=[HealthCheck.function_scoped_fixture]
+)
+
+
+@every_case
+@slow
+@given(chunks=chunkings, budget=budgets, scheduler=schedulers)
+def test_chunks_and_threads_do_not_show(
+    name: str,
+    movie: NDArray[np.uint16],
+    wanted: dict[str, Numbers],
+    chunks: Any,
+    budget: dict[str, str],
+    scheduler: dict[str, Any],
+) -> None:
+    with dask.config.set(budget | scheduler):
+        got = laws.compute(laws.CASES[name].build(laws.movie_of(movie, chunks)))
+    check_same(got, wanted[name])
+
+
+@pytest.mark.parametrize("name", ["gain", "sparse-median", "psf", "spatial-mean", "gain-whole", "signal"])
+@pytest.mark.parametrize("dtype", ["uint8", "float32"])
+def test_chunks_do_not_show_in_other_samples(name: str, dtype: str) -> None:
+    movie = laws.samples(dtype="float32")
+    movie = (movie / 4).astype(dtype) if dtype == "uint8" else movie + np.float32(0.3)
+    build = {"signal": laws.signal}.get(name) or laws.CASES[name].build
+    chunks = ((130, 200, 140), (7, 19), (16, 15))
+    with dask.config.set(SMALL):
+        got = laws.compute(build(laws.movie_of(movie, chunks)))
+    check_same(got, laws.compute(build(laws.movie_of(movie, -1))), exact=dtype == "uint8")
+
+
+def test_a_block_that_sees_its_chunks_is_found(movie: NDArray[np.uint16]) -> None:
+    build = laws.OFFENDERS["chunk-dependent"]
+    one, two = (laws.compute([build(laws.movie_of(movie, c))]) for c in (-1, (100, -1, -1)))
+    with pytest.raises(AssertionError):
+        check_same(one, two, exact=False)
+
+
+@pytest.fixture(scope="module")
+def cluster() -> Iterator[Any]:
+    from distributed import Client, LocalCluster
+
+    with (
+        LocalCluster(
+            n_workers=2,
+            threads_per_worker=1,
+            processes=True,
+            host="127.0.0.1",
+            dashboard_address="127.0.0.1:0",
+            memory_limit=0,
+        ) as workers,
+        Client(workers) as client,
+    ):
+        yield client
+
+
+@pytest.mark.parametrize("name", ["readme", "psf-whole", "photons-own-whole-gain", "channel-tree"])
+def test_worker_processes_do_not_show(
+    name: str, movie: NDArray[np.uint16], wanted: dict[str, Numbers], cluster: Any
+) -> None:
+    chunks = ((130, 200, 140), (26,), (31,))
+    with dask.config.set(SMALL):
+        result = laws.CASES[name].build(laws.movie_of(movie, chunks))
+    check_same(laws.compute(result), wanted[name])
+    assert len(cluster.scheduler_info()["workers"]) == 2
+
+
+# ------------------------------------------------------------------ 3. reads
+
+
+def needed(case: laws.Case, n: int) -> slice:
+    return slice(0, n if case.tail else n // laws.WINDOW * laws.WINDOW)
+
+
+def read_by(build: laws.Build, upstream: str) -> tuple[Any, NDArray[np.int64]]:
+    """What was built on this upstream, and how often each frame of the movie was read for it."""
+    stored, prepare = laws.UPSTREAMS[upstream]
+    shape = laws.larger(upstream, laws.SHAPE)
+    source = laws.Source(laws.samples(shape), stored(shape))
+    result = build(prepare(laws.movie_of(source, stored(shape), f"counted-{id(source)}")))
+    assert not source.reads.any()
+    with dask.config.set(scheduler="threads", num_workers=2):
+        laws.compute(result)
+    return result, source.frames_read()[:, -laws.SHAPE[0] :]
+
+
+def check_reads(case: laws.Case, upstream: str) -> None:
+    result, (fewest, most) = read_by(case.build, upstream)
+    for name, dataset in laws.datasets(result).items():
+        assert dataset.attrs["passes"] <= case.passes, name
+    assert most.max() <= case.passes
+    assert fewest[needed(case, laws.SHAPE[0])].min() >= case.fewest
+
+
+@pytest.mark.parametrize("upstream", laws.UPSTREAMS)
+@every_case
+def test_every_stored_chunk_is_read_once_a_pass(name: str, upstream: str) -> None:
+    check_reads(laws.CASES[name], upstream)
+
+
+@pytest.mark.parametrize("upstream", laws.UPSTREAMS)
+@every_case
+def test_so_are_the_chunks_of_a_movie_that_is_tiled_split_and_streamed(
+    name: str, upstream: str
+) -> None:
+    with dask.config.set(SMALL):
+        check_reads(laws.CASES[name], upstream)
+
+
+@every_case
+def test_blocks_declare_their_passes(name: str, movie: NDArray[np.uint16]) -> None:
+    case = laws.CASES[name]
+    with dask.config.set(SMALL):
+        results = laws.datasets(case.build(laws.movie_of(movie, (70, -1, -1))))
+    assert max((d.attrs["passes"] for d in results.values()), default=case.passes) == case.passes
+
+
+def test_a_second_reading_is_counted() -> None:
+    with pytest.raises(AssertionError):
+        check_reads(laws.Case(laws.OFFENDERS["reads-twice"]), "aligned")
+
+
+@pytest.mark.parametrize("upstream", laws.UPSTREAMS)
+@pytest.mark.parametrize(("name", "passes"), [("one-pass", 1), ("readme", 2)])
+def test_results_stored_together_read_together(
+    name: str, passes: int, upstream: str, tmp_path: Path
+) -> None:
+    def stored(movie: xr.DataArray) -> xr.DataTree:
+        source_free = laws.CASES[name].build(movie)
+        smlm.store(source_free, tmp_path / "results.zarr")
+        return smlm.open_results(tmp_path / "results.zarr")
+
+    stored_chunks, prepare = laws.UPSTREAMS[upstream]
+    shape = laws.larger(upstream, laws.SHAPE)
+    source = laws.Source(laws.samples(shape), stored_chunks(shape))
+    kept = stored(prepare(laws.movie_of(source, stored_chunks(shape), f"counted-{id(source)}")))
+    assert set(kept.children) == set(laws.CASES[name].build(laws.movie_of(laws.samples(), -1)))
+    assert set(source.frames_read()[:, -laws.SHAPE[0] :].ravel().tolist()) == {passes}
+
+
+def test_stored_numbers_are_the_computed_ones(
+    movie: NDArray[np.uint16], wanted: dict[str, Numbers], tmp_path: Path
+) -> None:
+    results = laws.readme(laws.movie_of(movie, (70, 13, -1)))
+    kept = smlm.open_results(smlm.store(results, tmp_path / "results.zarr"))
+    got = laws.compute(kept)
+    check_same({n: got[n] for n in wanted["readme"]}, wanted["readme"])
+
+
+def test_gain_and_psf_share_the_medians_of_their_windows(movie: NDArray[np.uint16]) -> None:
+    results = laws.one_pass(laws.movie_of(movie, (100, -1, -1)))
+    tasks: dict[Any, Any] = {}
+    for array in laws.lazy(results).values():
+        tasks |= array.dask.to_dict()
+    kernels = Counter(key[0].rsplit("-", 1)[0] for key in tasks if isinstance(key, tuple))
+    windows = len(movie) // laws.WINDOW
+    assert kernels["robust_moments"] == windows
+    assert kernels["source"] == 5  # one for each chunk: no second reading
+
+
+# ------------------------------------------------------------------ 4. memory is bounded
+
+FRAMES = (1000, 2000, 4000, 8000)
+LIMIT = 4096  # bytes a frame of 256 x 256 uint16, which is 131,072 bytes
+CHAINS = ("photons-own-gain", "photons-cleansed-own-gain", "photons-signal", "readme")
+STEADY = {"MALLOC_MMAP_THRESHOLD_": "262144"}  # big arrays go back to the system when they are freed
+
+
+def growth(name: str, upstream: str, frames: tuple[int, ...]) -> float:
+    """Bytes of peak memory for each frame more, in a process of its own."""
+    command = [sys.executable, "-m", "tests.memory", name, upstream, *map(str, frames)]
+    run = subprocess.run(
+        command, cwd=ROOT, env=os.environ | STEADY, capture_output=True, text=True, check=False
+    )
+    assert run.returncode == 0, run.stderr
+    peaks = json.loads(run.stdout)
+    slope = float(np.polyfit(frames, peaks, 1)[0])
+    print(f"{name} {upstream}: {slope:.0f} B/frame, peaks {[round(p / 2**20) for p in peaks]} MiB")
+    return slope
+
+
+@pytest.mark.parametrize(
+    ("name", "upstream"),
+    [
+        ("readme", "rechunked"),
+        ("photons-signal", "sliced"),
+        ("photons-own-gain", "mapped"),
+        ("gain-whole", "aligned"),
+    ],
+)
+def test_memory_does_not_grow_with_the_movie(name: str, upstream: str) -> None:
+    assert growth(name, upstream, (1000, 2000, 4000)) < LIMIT
+
+
+def test_a_graph_that_holds_the_movie_grows() -> None:
+    assert growth("holds-the-movie", "aligned", (1000, 2000, 4000)) > LIMIT
+
+
+@pytest.mark.nightly
+@pytest.mark.parametrize("name", laws.CASES)
+def test_no_block_grows_with_the_movie(name: str) -> None:
+    assert growth(name, "aligned", FRAMES) < LIMIT
+
+
+@pytest.mark.nightly
+@pytest.mark.parametrize("upstream", [u for u in laws.UPSTREAMS if u != "aligned"])
+@pytest.mark.parametrize("name", CHAINS)
+def test_no_chain_grows_with_the_movie(name: str, upstream: str) -> None:
+    assert growth(name, upstream, FRAMES) < LIMIT
+
+
+# ------------------------------------------------------------------ 5. honest
+
+# Strings that astropy.units.Unit parses; "" where the caller's own unit holds, or none.
+UNITS = {"adu", "adu2", "electron / adu", "photon", "photon / pix", "nm", "degree", "1", "s", ""}
+
+
+def test_declared_units_are_known() -> None:
+    assert {unit for v in VARIABLES.values() for unit in v.forms.values()} <= UNITS
+    assert all(v.meaning for v in VARIABLES.values())
+
+
+@every_case
+def test_results_are_as_declared(name: str, movie: NDArray[np.uint16]) -> None:
+    source = laws.movie_of(movie, (100, -1, -1)).isel(frame=slice(20, None), y=slice(3, None))
+    for dataset in laws.datasets(laws.CASES[name].build(source)).values():
+        check_dataset(dataset)
+        assert {v.attrs.get("units", "") for v in dataset.variables.values()} <= UNITS
+        assert dataset.attrs["history"].startswith("smlm_dask ")
+        for axis in {"frame", "y", "x"} & set(dataset.dims):
+            if axis == "frame" or not name.startswith("channel"):
+                assert dataset.indexes[axis].equals(source.indexes[axis])
+        if {"y", "x"} <= set(dataset.dims):
+            assert float(dataset.pixel_size_y) == laws.PIXEL[0]
+            assert float(dataset.pixel_size_x) == laws.PIXEL[1]
+
+
+@every_case
+def test_inputs_are_not_written_to(name: str) -> None:
+    movie = laws.samples()
+    build = laws.CASES[name].build
+    before = movie.copy()
+    laws.compute(build(smlm.as_movie(movie, pixel_size=laws.PIXEL)))
+    laws.compute(build(laws.mapped(laws.movie_of(movie, (100, 13, -1)))))
+    assert not movie.flags.writeable
+    np.testing.assert_array_equal(movie, before)
+
+
+def test_tables_and_calibrations_are_not_written_to(movie: NDArray[np.uint16]) -> None:
+    source = laws.movie_of(movie, (100, -1, -1))
+    table = laws.spots(source)
+    given = [table, laws.camera(), smlm.as_psf(120.0), smlm.background_sparse_median(source).load()]
+    before = [value.copy(deep=True) for value in given]
+    smlm.integrate_photons(
+        source, given[0], camera=given[1], psf=given[2], background=given[3]
+    ).compute()
+    assert given[0].equals(before[0])
+    assert all(a.identical(b) for a, b in zip(given[1:], before[1:], strict=True))
+
+
+POOR = {
+    "constant": lambda m: np.full_like(m, 100),
+    "saturated": lambda m: np.full_like(m, 65535),
+    "black": np.zeros_like,
+    "flat": lambda m: np.random.default_rng(3).poisson(100, m.shape).astype("u2"),
+    "all-nan": lambda m: np.full(m.shape, np.nan, "f4"),
+    "one-nan": lambda m: with_one(m, np.nan),
+    "one-inf": lambda m: with_one(m, np.inf),
+}
+
+
+def with_one(movie: NDArray[Any], value: float) -> NDArray[Any]:
+    poor = movie.astype("f4")
+    poor[5, 9, 9] = value
+    return poor
+
+
+@pytest.mark.parametrize("poor", POOR)
+@every_case
+def test_what_is_not_a_number_has_a_reason(name: str, poor: str, movie: NDArray[np.uint16]) -> None:
+    source = laws.movie_of(POOR[poor](movie), (100, -1, -1))
+    for dataset in laws.datasets(dask.compute(laws.plain(laws.CASES[name].build(source)))[0]).values():
+        if "status" not in dataset:
+            continue
+        status = dataset.status.to_numpy()
+        assert set(np.unique(status).tolist()) <= {int(reason) for reason in Reason}
+        answers = [n for n in ("gain", "sigma", "photons") if n in dataset]
+        for answer in answers:
+            value = dataset[answer].to_numpy()
+            np.testing.assert_array_equal(np.isfinite(value), status == 0, err_msg=answer)
+        assert answers
+
+
+def test_emitters_without_an_answer_say_why(movie: NDArray[np.uint16]) -> None:
+    source = laws.movie_of(movie, (100, -1, -1))
+    table = laws.spots(source)
+    table.loc[3, "x"] = np.nan
+    table.loc[4, "background"] = np.inf
+    result = smlm.integrate_photons(source, table, camera=laws.camera(), psf=120.0).compute()
+    status = result.status.to_numpy()
+    assert status[3]
+    assert status[4]
+    assert (status == Reason.CROP_LEAVES_FRAME).any()
+    assert (status == 0).any()
+    np.testing.assert_array_equal(np.isnan(result.photons), status > 0)

@@ -1,0 +1,275 @@
+from __future__ import annotations
+
+import builtins
+
+import h5py
+import numpy as np
+import pandas as pd
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from smlm_dask.errors import TableError
+from smlm_dask.simulate import Emitters, simulate_movie, truth_table
+from smlm_dask.table import check_table, read_table, write_table
+
+# As ThunderSTORM's help shows its export; the emitter sits in the middle of pixel (3, 7).
+THUNDERSTORM = (
+    '"id","frame","x [nm]","y [nm]","sigma [nm]","intensity [photon]","offset [photon]",'
+    '"bkgstd [photon]","chi2","uncertainty_xy [nm]"\n'
+    "1,1,750,350,120.5,900.25,11,3.5,40,8.25\n"
+    "2,5,760,345,130,1800,12,3.6,41,6\n"
+)
+
+
+@pytest.fixture
+def spots():
+    movie = simulate_movie(30, (60, 60), emitters=Emitters(density=3, depth=500))
+    return truth_table(movie[1])
+
+
+def write(folder, text, name="spots.csv"):
+    (folder / name).write_text(text)
+    return folder / name
+
+
+def test_thunderstorm(tmp_path):
+    table = read_table(write(tmp_path, THUNDERSTORM), pixel_size=100)
+    wanted = pd.DataFrame(
+        {
+            "id": [1, 2],
+            "frame": [0, 4],
+            "x": [700.0, 710.0],
+            "y": [300.0, 295.0],
+            "sigma": [120.5, 130.0],
+            "photons": [900.25, 1800.0],
+            "background": [11.0, 12.0],
+            "bkgstd": [3.5, 3.6],
+            "chi2": [40, 41],
+            "uncertainty": [8.25, 6.0],
+        }
+    )
+    pd.testing.assert_frame_equal(table, wanted, check_dtype=False)
+    assert table.frame.dtype == np.int64
+
+
+def test_thunderstorm_in_three_dimensions(tmp_path):
+    text = "frame,x [px],y [px],z [um],sigma1 [px],sigma2 [nm]\n2,3.5,4.5,0.25,1.5,140\n"
+    row = read_table(write(tmp_path, text), pixel_size=(110, 90)).iloc[0]
+    assert dict(row) == {"frame": 1, "x": 270, "y": 440, "z": 250, "sigma_x": 135, "sigma_y": 140}
+
+
+def test_thunderstorm_finds_the_pixel_size_in_its_protocol(tmp_path):
+    path = write(tmp_path, THUNDERSTORM)
+    with pytest.raises(TableError, match=r"no pixel size.*pixel_size="):
+        read_table(path)
+    write(tmp_path, '{\n "cameraSettings": {"pixelSize": 80.0, "gain": 1}', "spots-protocol.txt")
+    assert read_table(path).x[0] == 710
+    assert read_table(path, pixel_size=100).x[0] == 700
+
+
+@pytest.mark.parametrize("header", ["x [inch]", "intensity [A/D]", "offset [ADU]", "z [px]"])
+def test_unknown_units_are_named(tmp_path, header):
+    with pytest.raises(TableError, match=r"unit .*(inch|A/D|ADU|px).*wanted"):
+        read_table(write(tmp_path, f"frame,{header}\n1,2\n"), pixel_size=100)
+
+
+NAMES = ["x", "y", "photons", "sx", "sy", "bg", "lpx", "lpy"]
+PICASSO = np.array(
+    [
+        (0, 7.0, 3.0, 900, 1.2, 1.3, 11, 0.05, 0.06),
+        (4, 7.1, 2.95, 1800, 1.25, 1.35, 12, 0.02, 0.03),
+    ],
+    [("frame", "u4")] + [(n, "f4") for n in NAMES],
+)
+
+
+def picasso(folder, rows=PICASSO, name="locs"):
+    with h5py.File(folder / "spots.hdf5", "w") as file:
+        file[name] = rows
+    return folder / "spots.hdf5"
+
+
+def test_picasso(tmp_path):
+    table = read_table(picasso(tmp_path), pixel_size=(90, 100))
+    wanted = {
+        "frame": [0, 4],
+        "x": [700, 710],
+        "y": [270, 265.5],
+        "photons": [900, 1800],
+        "sigma_x": [120, 125],
+        "sigma_y": [117, 121.5],
+        "background": [11, 12],
+        "uncertainty_x": [5, 2],
+        "uncertainty_y": [5.4, 2.7],
+    }
+    pd.testing.assert_frame_equal(table, pd.DataFrame(wanted), check_dtype=False, rtol=1e-6)
+    assert (table.dtypes.drop("frame") == "f8").all()
+
+
+def test_picasso_finds_the_pixel_size_of_the_last_step(tmp_path):
+    path = picasso(tmp_path)
+    with pytest.raises(TableError, match="no pixel size"):
+        read_table(path)
+    write(tmp_path, "Frames: 40\n---\nPixelsize: 130\n---\nPixelsize: 100.0\nQe: 1\n", "spots.yaml")
+    assert read_table(path).x[0] == pytest.approx(700)
+
+
+def test_picasso_as_text(tmp_path):
+    path = write(tmp_path, pd.DataFrame(PICASSO).to_csv(index=False))
+    assert read_table(path, pixel_size=100).sigma_x[0] == pytest.approx(120)
+
+
+def test_words_where_numbers_should_be(tmp_path):
+    for text in ("frame,x [nm]\n1,far\n", "frame,x,sx,lpx\n1,far,1,1\n", "frame,x\n1,far\n"):
+        with pytest.raises(TableError, match=r"column 'x.*real numbers"):
+            read_table(write(tmp_path, text), pixel_size=100)
+
+
+def test_unknown_columns_come_as_they_are(tmp_path):
+    table = read_table(write(tmp_path, "frame,note,x [nm]\n1,good,50\n"), pixel_size=100)
+    assert table.to_dict("list") == {"frame": [0], "note": ["good"], "x": [0.0]}
+
+
+def test_hdf5_without_localizations(tmp_path):
+    with pytest.raises(TableError, match=r"\['movie'\].*'locs'"):
+        read_table(picasso(tmp_path, name="movie"), pixel_size=100)
+
+
+def test_hdf5_without_h5py(tmp_path, monkeypatch):
+    path, real = picasso(tmp_path), builtins.__import__
+
+    def without(name, *rest):
+        if name == "h5py":
+            raise ImportError(name)
+        return real(name, *rest)
+
+    monkeypatch.setattr(builtins, "__import__", without)
+    with pytest.raises(TableError, match=r"pip install 'smlm-dask\[picasso\]'"):
+        read_table(path, pixel_size=100)
+
+
+@pytest.mark.parametrize("suffix", ["csv", "txt", "tsv", "parquet", "pq"])
+def test_own_tables_come_back_exactly(tmp_path, spots, suffix):
+    path = tmp_path / f"spots.{suffix}"
+    write_table(spots, path)
+    pd.testing.assert_frame_equal(read_table(path), spots, check_exact=True)
+    assert [p.name for p in tmp_path.iterdir()] == [path.name]
+
+
+def test_a_folder_of_parquet_files(tmp_path, spots):
+    for i, part in enumerate((spots[:100], spots[100:])):
+        write_table(part, tmp_path / f"part-{i}.parquet")
+    pd.testing.assert_frame_equal(read_table(tmp_path), spots)
+
+
+@settings(max_examples=50, deadline=None)
+@given(
+    place=st.floats(-1e6, 1e6),
+    frame=st.integers(0, 10**9),
+    pixel=st.tuples(st.floats(1, 1000), st.floats(1, 1000)),
+)
+def test_thunderstorm_goes_out_and_in(tmp_path_factory, place, frame, pixel):
+    path = tmp_path_factory.mktemp("spots") / "spots.csv"
+    columns = ["x", "y", "z", "sigma_x", "photons", "background", "uncertainty"]
+    table = pd.DataFrame({"frame": [frame], "emitter": [3]} | {c: [place] for c in columns})
+    write_table(table, path, thunderstorm=True, pixel_size=pixel)
+    pd.testing.assert_frame_equal(read_table(path, pixel_size=pixel), table, rtol=1e-12, atol=1e-9)
+
+
+def test_thunderstorm_reads_what_we_write(tmp_path, spots):
+    path = tmp_path / "spots.csv"
+    write_table(spots, path, thunderstorm=True, pixel_size=100)
+    header, first = path.read_text().splitlines()[:2]
+    assert header.startswith('"frame","x [nm]","y [nm]","z [nm]","intensity [photon]"')
+    assert float(first.split(",")[1]) == pytest.approx(spots.x[0] + 50)
+    assert first.split(",")[0] == "1"
+
+
+def test_files_that_cannot_be(tmp_path, spots):
+    with pytest.raises(TableError, match="no such file"):
+        read_table(tmp_path / "none.csv")
+    with pytest.raises(TableError, match=r"'.xls'.*\.csv"):
+        read_table(write(tmp_path, "a", "spots.xls"))
+    with pytest.raises(TableError, match="text with a header"):
+        read_table(write(tmp_path, ""))
+    with pytest.raises(TableError, match="text with a header"):
+        read_table(write(tmp_path, "a,b\n1,2\n1,2,3\n"))
+    with pytest.raises(TableError, match=r"'\.xls'"):
+        write_table(spots, tmp_path / "spots.xls")
+    with pytest.raises(TableError, match=r"'\.parquet'"):
+        write_table(spots, tmp_path / "spots.parquet", thunderstorm=True, pixel_size=100)
+    with pytest.raises(TableError, match="no pixel size"):
+        write_table(spots, tmp_path / "spots.csv", thunderstorm=True)
+    with pytest.raises(TableError, match="pixel_size"):
+        read_table(write(tmp_path, THUNDERSTORM), pixel_size=-1)
+
+
+def test_a_write_that_fails_leaves_the_old_table(tmp_path, spots, monkeypatch):
+    path = tmp_path / "spots.csv"
+    write_table(spots, path)
+    before = path.read_text()
+
+    def full(*_, **__):
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr(pd.DataFrame, "to_csv", full)
+    with pytest.raises(OSError, match="No space"):
+        write_table(spots[:3], path)
+    assert path.read_text() == before
+
+
+# ------------------------------------------------------------------ check_table
+
+
+def test_a_good_table_passes_as_it_is(spots):
+    assert check_table(spots, ["frame", "x", "y", "photons"]) is spots
+    assert check_table(spots[:0], ["frame", "x"]).empty
+
+
+def test_frames_become_integers_and_the_input_stays():
+    table = pd.DataFrame({"frame": [0.0, 3.0], "x": [1.0, np.nan]})
+    checked = check_table(table, ["frame", "x"])
+    assert checked.frame.dtype == np.int64
+    assert table.frame.dtype == np.float64
+    assert checked.x.isna().sum() == 1
+
+
+def test_arrow_columns_are_numbers():
+    table = pd.DataFrame({"frame": [0, 3]}).convert_dtypes()
+    assert check_table(table, ["frame"]).frame.tolist() == [0, 3]
+
+
+@pytest.mark.parametrize(
+    ("table", "message"),
+    [
+        ({"x": [1.0]}, r"columns \['x'\]; wanted also \['frame', 'y'\]"),
+        ({"frame": [0], "x": ["1"], "y": [1]}, r"column 'x': got dtype"),
+        ({"frame": [0], "x": [True], "y": [1]}, r"column 'x': got dtype bool"),
+        ({"frame": [0], "x": [1j], "y": [1]}, r"column 'x': got dtype complex"),
+        ({"frame": [0, -1, -2], "x": 1, "y": 1}, r"got -1 in row 1, 2 such rows; wanted integers"),
+        ({"frame": [0.5], "x": 1, "y": 1}, r"got 0.5 in row 0"),
+        ({"frame": [np.nan], "x": 1, "y": 1}, r"got nan in row 0"),
+        ({"frame": [np.inf], "x": 1, "y": 1}, r"got inf in row 0"),
+    ],
+)
+def test_bad_tables_are_named(table, message):
+    with pytest.raises(TableError, match=message):
+        check_table(pd.DataFrame(table), ["frame", "x", "y"])
+
+
+def test_nullable_frames_that_are_missing():
+    table = pd.DataFrame({"frame": pd.array([0, None], "Int64")})
+    with pytest.raises(TableError, match="got nan in row 1"):
+        check_table(table, ["frame"])
+
+
+def test_no_table():
+    with pytest.raises(TableError, match=r"got list; wanted a pandas\.DataFrame"):
+        check_table([1, 2], ["x"])
+
+
+def test_a_doubled_column():
+    table = pd.DataFrame([[1, 2]], columns=["x", "x"])
+    with pytest.raises(TableError, match="each column once"):
+        check_table(table, ["x"])

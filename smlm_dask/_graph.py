@@ -349,7 +349,8 @@ def _put_back(values: NDArray[Any], order: NDArray[np.int64]) -> NDArray[Any]:
 
 def _align(background: Any, data: Array) -> tuple[Array, Any, Array]:
     series, index, offset = background
-    return one_image_each(series), _like_frames(index, data), _like_frames(from_array(offset), data)
+    images = one_image_each(from_array(series, (1, -1, -1)))
+    return images, _like_frames(index, data), _like_frames(from_array(offset), data)
 
 
 def _images(series: tuple[Array, Any, Array], i: int, lo: int, hi: int) -> tuple[Any, Any, Any]:

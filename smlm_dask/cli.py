@@ -331,8 +331,7 @@ def _comparison(stored: Results, truth: xr.Dataset, spots: pd.DataFrame) -> str:
     lines = [
         ("gain", stored["camera"]["gain"], truth["mean_gain"], "electron / adu"),
         ("background", stored["background"]["series"].mean(dtype="f8"), light.mean(), "adu"),
-        ("PSF sigma_x", stored["psf"]["sigma_x"], truth["sigma_x"], "nm"),
-        ("PSF sigma_y", stored["psf"]["sigma_y"], truth["sigma_y"], "nm"),
+        ("PSF sigma", stored["psf"]["sigma"], truth["sigma_x"], "nm"),
         ("mean photons", mean, spots["photons"][known].mean(), "photon"),
     ]
     head = f"{'quantity':<14}{'estimate':>12}{'truth':>12}  {'unit':<16}{'difference':>10}"

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, Literal
 
 import numpy as np
@@ -109,8 +109,9 @@ def integrate_photons(
     columns = _columns(method, light.flat, crops)
     frames, rows = _rows(movie, check_table(table, columns), size, columns)
     kernel, arguments = _model(movie, table, size, method, camera, psf, light)
-    passes = 2 if _graph.shares_source(light.arrays, arguments) else 1
-    light = light if passes == 1 else light.again(arguments)
+    outer = (*arguments, *light.outer)
+    passes = 2 if _graph.shares_source(light.local, outer) else 1
+    light = light if passes == 1 else light.again(outer)
     result = _graph.emitter_map(
         kernel, light.data, frames, rows, *arguments, background=light.series, columns=len(RESULTS)
     )
@@ -132,20 +133,24 @@ class _Light:
     flat: bool
 
     @property
-    def arrays(self) -> list[Any]:
-        return [a for a in (self.data, *(self.series or ())) if _graph.is_lazy(a)]
+    def local(self) -> list[Any]:
+        """What a task needs of its own frames only."""
+        known = self.series is not None and not _graph.is_lazy(self.series[1])
+        return [self.data, *(self.series if known and self.series else ())]
+
+    @property
+    def outer(self) -> tuple[Any, ...]:
+        """A series with a lazy index: which images a frame needs is known when all of them are."""
+        return self.series if self.series is not None and len(self.local) == 1 else ()
 
     def again(self, outer: tuple[Any, ...]) -> _Light:
         """The same light from a second reading of the movie, so that ``outer`` may come from the first."""
-        held = self.series is not None and _graph.is_lazy(self.series[1])
-        if self.series is None or held:
-            # A lazy index rests on the whole series: both stay results of the first reading.
-            data = _graph.second_pass([self.data], outer)[0]
-            return _Light(data, self.series, self.flat)
-        data, images, offset = _graph.second_pass(
-            [self.data, self.series[0], _graph.from_array(self.series[2])], outer
-        )
-        return _Light(data, (images, self.series[1], offset), self.flat)
+        if self.series is None or self.outer:
+            return replace(self, data=_graph.second_pass([self.data], outer)[0])
+        images, index, offset = self.series
+        lazy = [self.data, _graph.from_array(images), _graph.from_array(offset)]
+        data, images, offset = _graph.second_pass(lazy, outer)
+        return replace(self, data=data, series=(images, index, offset))
 
 
 def _as_frames(crops: xr.DataArray) -> xr.DataArray:

@@ -67,7 +67,7 @@ def plot_gain_curve(axes: Axes, camera: xr.Dataset) -> None:
     if int(camera["status"]) != Reason.OK:
         return _no_answer(axes, camera)
     _gain_line(axes, camera, level[known])
-    axes.legend(frameon=False, fontsize="small", loc="upper left")
+    _legend(axes, loc="upper left")
     return None
 
 
@@ -141,7 +141,7 @@ def plot_background_trace(axes: Axes, background: xr.Dataset) -> None:
     trace = level + background["series_offset"].to_numpy()
     axes.plot(frame[::step], trace[::step], color=BLUE, lw=0.6, alpha=0.6, label="with frame offset")
     axes.plot(frame[::step], level[::step], color=ORANGE, lw=1.5, label="series")
-    axes.legend(frameon=False, fontsize="small")
+    _legend(axes)
 
 
 # ------------------------------------------------------------------ psf
@@ -184,24 +184,25 @@ def plot_psf_profile(axes: Axes, psf: xr.Dataset) -> None:
     if int(psf["status"]) != Reason.OK:
         return _no_answer(axes, psf)
     for axis, other, colour, marker in (("x", "y", BLUE, "o"), ("y", "x", ORANGE, "s")):
-        width = f"sigma_{axis} {float(psf[f'sigma_{axis}']):.0f} nm"
         points, curve = (
             _near(psf, psf[name]).sel({f"lag_{other}": [-1, 1]}).mean(f"lag_{other}")
             for name in ("psf_image", "psf_fit")
         )
         points = points.where(points[f"lag_{axis}"] != 0)
-        face = colour if axis == "x" else "none"  # the two often lie on each other
-        axes.plot(points[f"lag_{axis}"], points, marker, color=colour, mfc=face, ms=9 - 2 * len(face[:1]))
+        # The profiles often lie on each other: small full points inside large open ones.
+        look = {"mfc": colour, "ms": 5} if axis == "x" else {"mfc": "none", "ms": 9}
+        axes.plot(points[f"lag_{axis}"], points, marker, color=colour, **look)
         curve = _fine(curve, f"lag_{axis}")
-        axes.plot(curve[f"lag_{axis}"], curve, color=colour, label=f"along {axis}: {width}")
-    axes.legend(frameon=False, fontsize="small")
+        axes.plot(curve[f"lag_{axis}"], curve, color=colour, label=f"along {axis}")
+    axes.margins(y=0.15)
+    _legend(axes, f"sigma {float(psf['sigma']):.4g} nm", loc="upper right")
     return None
 
 
 def _fine(image: xr.DataArray, dim: str) -> xr.DataArray:
-    """The same curve at more lags, so that it looks as smooth as it is."""
+    """The same curve at more lags, as smooth as it is; pchip never overshoots a narrow peak."""
     lags = image[dim].to_numpy()
-    return image.interp({dim: np.linspace(lags[0], lags[-1], 8 * len(lags))}, method="cubic")
+    return image.interp({dim: np.linspace(lags[0], lags[-1], 8 * len(lags) + 1)}, method="pchip")
 
 
 def _near(psf: xr.Dataset, image: xr.DataArray) -> xr.DataArray:
@@ -237,8 +238,7 @@ def plot_photons(axes: Axes, signal: xr.Dataset) -> None:
     axes.hist(known, bins.tolist(), color=BLUE, alpha=0.8)
     middle = float(np.median(known))
     axes.axvline(middle, color=ORANGE, label=f"median {middle:.4g} photon")
-    label = f"{len(known)} of {len(photons)} emitters"
-    axes.legend(title=label, frameon=False, fontsize="small", title_fontsize="small")
+    _legend(axes, f"{len(known)} of {len(photons)} emitters", loc="upper right")
     return None
 
 
@@ -262,6 +262,10 @@ def _map(axes: Axes, image: xr.DataArray, title: str, quantity: str) -> None:
     low, high = np.percentile(finite, (0.5, 99.5)) if finite.size else (0.0, 1.0)
     drawn = axes.imshow(values, extent=_extent(image), cmap=LEVELS, vmin=low, vmax=high)
     _bar(axes, drawn, quantity, extend="both")
+
+
+def _legend(axes: Axes, title: str = "", loc: str = "best") -> None:
+    axes.legend(title=title, loc=loc, frameon=False, fontsize="small", title_fontsize="small")
 
 
 def _extent(image: xr.DataArray) -> tuple[float, float, float, float]:

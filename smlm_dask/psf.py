@@ -84,6 +84,7 @@ def estimate_psf(
     >>> psf.sigma.attrs["units"]
     'nm'
     """
+    _check(window, max_frames, method)
     movie = check_movie(movie, minimum_frames=window or 2)
     _check_size(size_pixels, movie)
     power, frames = _power(movie, window, max_frames, remove_background)
@@ -100,6 +101,17 @@ def estimate_psf(
         passes=_passes(movie, window, remove_background),
         parameters={"window": window, "max_frames": max_frames, "method": method},
     )
+
+
+def _check(window: int | None, max_frames: int | None, method: str) -> None:
+    wrong = {
+        "window": (window is not None and window < 2, window, "at least 2 frames, or None"),
+        "max_frames": (max_frames is not None and max_frames < 1, max_frames, "at least 1, or None"),
+        "method": (method not in ("autocorrelation", "smlmlp"), method, "autocorrelation or smlmlp"),
+    }
+    for name, (bad, got, wanted) in wrong.items():
+        if bad:
+            raise ParameterError(name, got=repr(got), wanted=wanted, fix=f"leave {name} out")
 
 
 def _passes(movie: xr.DataArray, window: int | None, remove_background: bool) -> int:

@@ -85,8 +85,9 @@ def draw_report(results: Results, *, title: str = "") -> Figure:
     title : str
         Stands above all panels.
     """
-    figure = Figure(figsize=(15, 8.5), layout="constrained")
+    figure = Figure(figsize=(15, 8.5), layout="compressed")
     figure.suptitle(title)
+    figure.get_layout_engine().set(w_pad=0.15, h_pad=0.12)  # type: ignore[union-attr]
     axes = figure.subplots(2, 3).ravel()
     plot.plot_gain_curve(axes[0], results["camera"])
     plot.plot_level(axes[1], results["camera"])
@@ -112,5 +113,5 @@ def save_report(results: Results, path: str | Path, *, title: str = "") -> Path:
     title : str
         Stands above all panels.
     """
-    draw_report(results, title=title).savefig(path, dpi=110)
+    draw_report(results, title=title).savefig(path, dpi=110, bbox_inches="tight")
     return Path(path)

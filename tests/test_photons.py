@@ -1,0 +1,287 @@
+"""integrate_photons against a plain statement, the truth, and its own promises."""
+
+import numpy as np
+import pandas as pd
+import pytest
+import xarray as xr
+from scipy.special import erf
+
+import smlm_dask as smlm
+from smlm_dask.errors import DimsError, ParameterError, SmlmError, TableError
+from smlm_dask.kernels.reason import Reason
+from smlm_dask.simulate import Camera, Emitters, Light
+
+GAIN, OFFSET, QE, PIXEL = 0.46, 100.0, 0.82, 100.0
+
+
+@pytest.fixture(scope="module")
+def scene():
+    """A movie with few emitters, its truth and the localizations that are on in it."""
+    emitters = Emitters(number=30, photons=1500.0, exponential=False, sigma=120.0)
+    light = Light(background=20.0, gradient=0.5)
+    camera = Camera(gain=GAIN, offset=OFFSET, quantum_efficiency=QE)
+    movie, truth = smlm.simulate_movie(
+        300, (64, 72), emitters=emitters, light=light, camera=camera, seed=5
+    )
+    spots = smlm.truth_table(truth, slice(0, 300))
+    return movie.compute(), truth, spots.reset_index(drop=True)
+
+
+@pytest.fixture(scope="module")
+def camera():
+    return smlm.as_camera(GAIN, offset=OFFSET, quantum_efficiency=QE)
+
+
+def profile(n, mu, sigma):
+    edges = (np.arange(n + 1) - 0.5) * PIXEL - mu
+    return np.diff(erf(edges / (np.sqrt(2) * sigma)))
+
+
+def weighted(frames, spots, size, sigma, background):
+    """The matched filter, one crop at a time; ``background(frame, rows, columns)`` in adu."""
+    found = np.full(len(spots), np.nan)
+    for i, spot in enumerate(spots.itertuples()):
+        y0, x0 = (int(np.rint(v / PIXEL)) - size // 2 for v in (spot.y, spot.x))
+        if min(y0, x0) < 0 or y0 + size > frames.shape[1] or x0 + size > frames.shape[2]:
+            continue
+        rows, columns = slice(y0, y0 + size), slice(x0, x0 + size)
+        crop = frames[spot.frame, rows, columns] - background(spot, rows, columns)
+        shape = np.outer(profile(size, spot.y - y0 * PIXEL, sigma), profile(size, spot.x - x0 * PIXEL, sigma))
+        shape /= shape.sum()
+        found[i] = (shape * crop).sum() / (shape**2).sum() * GAIN / QE
+    return found
+
+
+def table_light(spot, rows, columns):
+    return OFFSET + spot.background * QE / GAIN
+
+
+def test_equals_its_statement(scene, camera):
+    movie, _, spots = scene
+    found = smlm.integrate_photons(movie.chunk(frame=70), spots, camera=camera, psf=120.0).compute()
+    wanted = weighted(movie.to_numpy().astype("f8"), spots, 11, 120.0, table_light)
+    assert np.isfinite(wanted).sum() > 100
+    np.testing.assert_allclose(found.photons, wanted, rtol=1e-6, atol=1e-3)
+    leaves = np.isnan(wanted)
+    assert (found.status.to_numpy()[leaves] == Reason.CROP_LEAVES_FRAME).all()
+    assert (found.status.to_numpy()[~leaves] == Reason.OK).all()
+
+
+def test_is_true_for_lone_emitters(scene, camera):
+    """Unbiased within 3 standard errors where no other emitter shines into the crop."""
+    movie, _, spots = scene
+    place = spots[["x", "y"]].to_numpy()
+    crowd = [
+        ((np.abs(place - place[i]) < 1500).all(axis=1) & (spots.frame == spots.frame[i])).sum() > 1
+        for i in range(len(spots))
+    ]
+    found = smlm.integrate_photons(movie, spots, camera=camera, psf=120.0).photons.to_numpy()
+    error = ((found - spots.photons) / spots.photons)[~np.array(crowd) & np.isfinite(found)]
+    assert len(error) > 100
+    assert abs(error.mean()) < 3 * error.std() / np.sqrt(len(error))
+    assert error.std() < 0.08
+
+
+@pytest.mark.parametrize("shift", [0, 13])
+def test_a_cropped_movie_keeps_its_place(scene, camera, shift):
+    movie, _, spots = scene
+    cut = movie.isel(frame=slice(shift, None), y=slice(shift, None), x=slice(2 * shift, None))
+    inside = spots[(spots.y > 100 * shift) & (spots.x > 200 * shift) & (spots.frame >= shift)]
+    whole = smlm.integrate_photons(movie, inside, camera=camera, psf=120.0)
+    part = smlm.integrate_photons(cut, inside, camera=camera, psf=120.0)
+    both = np.isfinite(part.photons.to_numpy())
+    assert both.sum() > 50
+    np.testing.assert_array_equal(part.photons[both], whole.photons[both])
+
+
+def test_rows_come_back_in_the_order_of_the_table(scene, camera):
+    movie, _, spots = scene
+    order = np.random.default_rng(1).permutation(len(spots))
+    sorted_ = smlm.integrate_photons(movie.chunk(frame=50), spots, camera=camera, psf=120.0)
+    mixed = smlm.integrate_photons(movie.chunk(frame=50), spots.iloc[order], camera=camera, psf=120.0)
+    np.testing.assert_array_equal(mixed.photons, sorted_.photons.to_numpy()[order])
+    np.testing.assert_array_equal(mixed.status, sorted_.status.to_numpy()[order])
+
+
+def test_given_crops_equal_crops_cut_from_the_movie(scene, camera):
+    movie, _, spots = scene
+    corner = {a: np.rint(spots[a] / PIXEL).astype(int) - 5 for a in "yx"}
+    inside = (corner["y"].between(0, 64 - 11)) & (corner["x"].between(0, 72 - 11))
+    spots = spots[inside].assign(y0=corner["y"], x0=corner["x"]).reset_index(drop=True)
+    frames = movie.to_numpy()
+    cut = [frames[s.frame, s.y0 : s.y0 + 11, s.x0 : s.x0 + 11] for s in spots.itertuples()]
+    crops = xr.DataArray(np.stack(cut), dims=("emitter", "y", "x"))
+    crops = crops.assign_coords(pixel_size_y=PIXEL, pixel_size_x=PIXEL)
+    for method in ("weighted", "border"):
+        keywords = {"camera": camera, "psf": 120.0, "method": method}
+        given = smlm.integrate_photons(crops, spots, **keywords)
+        found = smlm.integrate_photons(movie, spots, **keywords)
+        np.testing.assert_allclose(given.photons, found.photons, rtol=1e-9)
+
+
+def test_sparse_median_background_is_subtracted_pixel_by_pixel(scene, camera):
+    movie, _, spots = scene
+    background = smlm.background_sparse_median(movie, window=100)
+    found = smlm.integrate_photons(
+        movie.chunk(frame=70), spots, camera=camera, psf=120.0, background=background
+    )
+    known = background.compute()
+
+    def light(spot, rows, columns):
+        image = known.series.to_numpy()[int(known.series_index[spot.frame])]
+        return image[rows, columns] + float(known.series_offset[spot.frame])
+
+    wanted = weighted(movie.to_numpy().astype("f8"), spots, 11, 120.0, light)
+    np.testing.assert_allclose(found.photons, wanted, rtol=1e-5, atol=0.02)
+
+
+def test_cleansed_background_gives_the_same_numbers_lazily(scene, camera):
+    movie, _, spots = scene
+    movie = movie.chunk(frame=50)
+    background = smlm.background_sparse_median(movie, window=50, cleansing=smlm.Cleansing(0.5))
+    keywords = {"camera": camera, "psf": 120.0}
+    lazy = smlm.integrate_photons(movie, spots, **keywords, background=background)
+    known = smlm.integrate_photons(movie, spots, **keywords, background=background.compute())
+    assert (lazy.attrs["passes"], known.attrs["passes"]) == (2, 1)
+    np.testing.assert_array_equal(lazy.photons, known.photons)
+
+
+def test_mean_background_may_be_one_for_each_frame(scene, camera):
+    movie, _, spots = scene
+    mean = smlm.background_spatial_mean(movie, radius=10.0).background
+    found = smlm.integrate_photons(movie, spots, camera=camera, psf=120.0, background=mean)
+    images = mean.to_numpy()
+    wanted = weighted(
+        movie.to_numpy().astype("f8"), spots, 11, 120.0, lambda s, r, c: images[s.frame, r, c]
+    )
+    np.testing.assert_allclose(found.photons, wanted, rtol=1e-5, atol=0.02)
+
+
+def test_border_sum(scene, camera):
+    movie, _, spots = scene
+    found = smlm.integrate_photons(movie, spots, camera=camera, method="border", size_pixels=(9, 7))
+    frames = movie.to_numpy().astype("f8")
+    for i in np.flatnonzero(found.status.to_numpy() == 0)[:40]:
+        y0, x0 = int(np.rint(spots.y[i] / PIXEL)) - 4, int(np.rint(spots.x[i] / PIXEL)) - 3
+        crop = frames[spots.frame[i], y0 : y0 + 9, x0 : x0 + 7]
+        edge = np.concatenate([crop[0], crop[-1], crop[1:-1, 0], crop[1:-1, -1]])
+        np.testing.assert_allclose(found.border_level[i], np.median(edge))
+        wanted = (crop - np.median(edge)).sum() * GAIN / QE
+        np.testing.assert_allclose(found.photons[i], wanted, rtol=1e-9)
+
+
+def test_lazy_camera_and_psf_of_the_same_movie_take_two_passes(scene):
+    movie, _, spots = scene
+    chunked = movie.chunk(frame=60)
+    gain = smlm.estimate_gain(chunked, window=100, offset=OFFSET, quantum_efficiency=QE)
+    psf = smlm.estimate_psf(chunked, window=100, size_pixels=21)
+    lazy = smlm.integrate_photons(chunked, spots, camera=gain, psf=psf)
+    assert lazy.attrs["passes"] == 2
+    known = smlm.integrate_photons(chunked, spots, camera=gain.compute(), psf=psf.compute())
+    assert known.attrs["passes"] == 1
+    assert np.isfinite(known.photons).sum() > 100
+    np.testing.assert_array_equal(lazy.photons, known.photons)
+
+
+def test_calibration_of_another_movie_takes_one_pass(scene):
+    movie, _, spots = scene
+    other, _ = smlm.simulate_movie(200, (64, 72), light=Light(gradient=0.5), seed=9)
+    gain = smlm.estimate_gain(other, offset=OFFSET)
+    assert smlm.integrate_photons(movie, spots, camera=gain, psf=120.0).attrs["passes"] == 1
+
+
+def test_offset_map(scene):
+    movie, _, spots = scene
+    camera = smlm.as_camera(GAIN, offset=movie.isel(frame=0, drop=True) * 0 + OFFSET, quantum_efficiency=QE)
+    number = smlm.as_camera(GAIN, offset=OFFSET, quantum_efficiency=QE)
+    with_map, with_number = (
+        smlm.integrate_photons(movie, spots, camera=c, psf=120.0) for c in (camera, number)
+    )
+    np.testing.assert_allclose(with_map.photons, with_number.photons, rtol=1e-6)
+
+
+def test_widths_of_the_table_come_first(scene, camera):
+    movie, _, spots = scene
+    own = smlm.integrate_photons(movie, spots.assign(sigma=140.0), camera=camera, psf=120.0)
+    given = smlm.integrate_photons(movie, spots, camera=camera, psf=140.0)
+    np.testing.assert_array_equal(own.photons, given.photons)
+    lost = smlm.integrate_photons(movie, spots.assign(sigma=np.nan), camera=camera, psf=120.0)
+    assert np.isnan(lost.photons).all()
+    assert lost.status.all()
+
+
+def test_rotation_by_a_quarter_turn_swaps_the_widths(scene, camera):
+    movie, _, spots = scene
+    one, two = (
+        smlm.integrate_photons(movie, spots, camera=camera, psf=smlm.as_psf(sigma_x=x, sigma_y=y, theta=t))
+        for x, y, t in ((110.0, 160.0, 90.0), (160.0, 110.0, 0.0))
+    )
+    np.testing.assert_allclose(one.photons, two.photons, rtol=1e-5, atol=0.01)
+
+
+def test_unknown_positions_are_nan_with_a_reason(scene, camera):
+    movie, _, spots = scene
+    table = spots.assign(x=np.where(np.arange(len(spots)) % 2, spots.x, np.nan))
+    found = smlm.integrate_photons(movie, table, camera=camera, psf=120.0)
+    lost = np.isnan(table.x.to_numpy())
+    assert np.isnan(found.photons.to_numpy()[lost]).all()
+    assert found.status.to_numpy()[lost].all()
+
+
+def test_no_emitters(scene, camera):
+    movie, _, spots = scene
+    found = smlm.integrate_photons(movie, spots.iloc[:0], camera=camera, psf=120.0).compute()
+    assert found.sizes["emitter"] == 0
+
+
+BAD = {
+    "psf": (lambda m, t, c: (m, t, {"camera": c}), ParameterError, "no PSF"),
+    "offset": (lambda m, t, c: (m, t, {"camera": GAIN, "psf": 120.0}), ParameterError, "offset"),
+    "missing": (lambda m, t, c: (m, t.drop(columns="x"), {"camera": c, "psf": 1.0}), TableError, "'x'"),
+    "background": (
+        lambda m, t, c: (m, t.drop(columns="background"), {"camera": c, "psf": 120.0}),
+        TableError,
+        "background",
+    ),
+    "beyond": (lambda m, t, c: (m, t.assign(y=t.y + 7000), {"camera": c, "psf": 120.0}), TableError, "nm"),
+    "frame": (lambda m, t, c: (m, t.assign(frame=t.frame + 1), {"camera": c, "psf": 120.0}), TableError, "frames"),
+    "size": (
+        lambda m, t, c: (m, t, {"camera": c, "psf": 120.0, "size_pixels": 65}),
+        ParameterError,
+        "size_pixels",
+    ),
+    "method": (lambda m, t, c: (m, t, {"camera": c, "psf": 1.0, "method": "sum"}), ParameterError, "method"),
+    "other movie": (
+        lambda m, t, c: (
+            m,
+            t,
+            {"camera": c, "psf": 1.0, "background": smlm.background_sparse_median(m[:200], window=50)},
+        ),
+        DimsError,
+        "frame",
+    ),
+    "no table": (lambda m, t, c: (m, t.to_numpy(), {"camera": c, "psf": 1.0}), TableError, "DataFrame"),
+}
+
+
+@pytest.mark.parametrize("name", BAD)
+def test_bad_input(scene, camera, name):
+    make, error, words = BAD[name]
+    movie, table, keywords = make(scene[0], scene[2], camera)
+    with pytest.raises(error, match=words) as caught:
+        smlm.integrate_photons(movie, table, **keywords)
+    assert isinstance(caught.value, SmlmError)
+    assert all(word in str(caught.value) for word in ("got", "wanted", "Fix"))
+
+
+@pytest.mark.parametrize("bad", [0.0, -1.0, np.nan, "0.46"])
+def test_bad_gain(bad):
+    with pytest.raises((ParameterError, TypeError)):
+        smlm.as_camera(bad)
+
+
+def test_table_without_rows_of_known_type():
+    table = pd.DataFrame({"frame": ["a"], "x": [1.0], "y": [1.0], "background": [1.0]})
+    movie = smlm.as_movie(np.ones((3, 16, 16)), pixel_size=100)
+    with pytest.raises(TableError, match="frame"):
+        smlm.integrate_photons(movie, table, camera=smlm.as_camera(1.0, offset=0.0), psf=100.0)

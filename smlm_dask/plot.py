@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 import xarray as xr
@@ -63,7 +63,9 @@ def plot_gain_curve(axes: Axes, camera: xr.Dataset) -> None:
     known = np.isfinite(level) & np.isfinite(variance)
     fitted = known & _central(camera, level)
     for chosen, colour, label in ((known & ~fitted, GREY, "bins"), (fitted, BLUE, "fitted bins")):
-        axes.scatter(level[chosen], variance[chosen], _sizes(count)[chosen], colour, label=label, lw=0)
+        if chosen.any():
+            size = _sizes(count)[chosen]
+            axes.scatter(level[chosen], variance[chosen], size, colour, label=label, lw=0)
     if int(camera["status"]) != Reason.OK:
         return _no_answer(axes, camera)
     _gain_line(axes, camera, level[known])
@@ -164,7 +166,7 @@ def plot_psf(axes: Axes, psf: xr.Dataset) -> None:
     drawn = axes.imshow(image, extent=_extent(image), origin="upper", cmap=SHAPE, vmin=0, vmax=1)
     _bar(axes, drawn, "relative to the peak of the fit", extend="both")
     contours = {"levels": [0.25, 0.5, 0.75], "colors": "w", "linewidths": 1.2}
-    fit = _fine(_fine(fit, "lag_x"), "lag_y")
+    fit = _fine(_fine(fit, "lag_x", "cubic"), "lag_y", "cubic")
     axes.contour(fit["lag_x"], fit["lag_y"], fit, **contours)
     return None
 
@@ -199,10 +201,12 @@ def plot_psf_profile(axes: Axes, psf: xr.Dataset) -> None:
     return None
 
 
-def _fine(image: xr.DataArray, dim: str) -> xr.DataArray:
-    """The same curve at more lags, as smooth as it is; pchip never overshoots a narrow peak."""
+def _fine(
+    image: xr.DataArray, dim: str, method: Literal["cubic", "pchip"] = "pchip"
+) -> xr.DataArray:
+    """The same at more lags; pchip never overshoots a narrow peak, cubic gives rounder contours."""
     lags = image[dim].to_numpy()
-    return image.interp({dim: np.linspace(lags[0], lags[-1], 8 * len(lags) + 1)}, method="pchip")
+    return image.interp({dim: np.linspace(lags[0], lags[-1], 8 * len(lags) + 1)}, method=method)
 
 
 def _near(psf: xr.Dataset, image: xr.DataArray) -> xr.DataArray:
@@ -288,4 +292,6 @@ def _no_answer(axes: Axes, result: xr.Dataset) -> None:
     why = "\n".join(reason_words(code) for code in wrong) or "no emitters"
     box = {"facecolor": "white", "edgecolor": GREY, "boxstyle": "round,pad=0.6"}
     place = {"transform": axes.transAxes, "ha": "center", "va": "center", "bbox": box}
+    if not axes.has_data():
+        axes.set(xticks=[], yticks=[])
     axes.text(0.5, 0.5, f"no answer:\n{why}", **place)

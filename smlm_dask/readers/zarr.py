@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping
 from dataclasses import dataclass
-from pathlib import Path, PurePosixPath
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -100,23 +100,15 @@ def _find(path: str, group: zarr.Group, array: str | None) -> tuple[str, str | N
     images = attrs.get("ome", attrs).get("multiscales")
     if images and array is None:
         letters = "".join(str(a["name"] if isinstance(a, dict) else a) for a in images[0]["axes"])
-        return _inside(path, str(images[0]["datasets"][0]["path"])), letters
+        return str(images[0]["datasets"][0]["path"]), letters
     if array is not None:
-        return _inside(path, array), None
+        return array, None
     names = {name: item.ndim for name, item in group.arrays() if item.ndim >= 3}
     if MOVIE in names:
         return MOVIE, None
     if len(names) != 1:
         raise _choose(path, f"{len(names)} arrays of 3 or more axes", list(names))
     return next(iter(names)), None
-
-
-def _inside(path: str, name: str) -> str:
-    """``name`` if it stays in the store: the store itself would follow ``..`` out of it."""
-    parts = name.split("/")
-    if not name or ".." in parts or PurePosixPath(name).is_absolute():
-        raise _choose(path, f"the array name {name!r}", [])
-    return name
 
 
 def _letters(array: zarr.Array[Any]) -> str:

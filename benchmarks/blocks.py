@@ -36,7 +36,9 @@ WINDOW, THREADS = 200, 2
 def make_store(path: Path, frames: int, size: int, chunk: int) -> Path:
     """A camera-like movie with zarr's default codec: Poisson background with a gradient and blinks."""
     rng = np.random.default_rng(1)
-    store = zarr.create_array(path, shape=(frames, size, size), chunks=(chunk, size, size), dtype="u2")
+    store = zarr.create_array(
+        path, shape=(frames, size, size), chunks=(chunk, size, size), dtype="u2"
+    )
     level = np.linspace(30, 90, size)[None, None, :]
     for start in range(0, frames, chunk):
         part = 100 + rng.poisson(level, (min(chunk, frames - start), size, size)) / 0.5
@@ -71,8 +73,13 @@ def spread(function: Callable[[int], Any], count: int) -> Callable[[], None]:
     return run
 
 
-def rows(frames: int = 2000, size: int = 512, repeats: int = 3, chunk: int = WINDOW) -> list[dict[str, Any]]:
-    with tempfile.TemporaryDirectory() as folder, dask.config.set(scheduler="threads", num_workers=THREADS):
+def rows(
+    frames: int = 2000, size: int = 512, repeats: int = 3, chunk: int = WINDOW
+) -> list[dict[str, Any]]:
+    with (
+        tempfile.TemporaryDirectory() as folder,
+        dask.config.set(scheduler="threads", num_workers=THREADS),
+    ):
         path = make_store(Path(folder) / "movie.zarr", frames, size, chunk)
         return list(measure(path, repeats))
 
@@ -90,7 +97,9 @@ def measure(path: Path, repeats: int) -> Any:
     every = 1  # of the sampled frames; the default keeps at most 1000
     sampled = sample[:: max(1, WINDOW * count // 1000) * every]
 
-    decode = cpu(spread(lambda i: store[i * step : (i + 1) * step], -(-len(movie) // step)), repeats)
+    decode = cpu(
+        spread(lambda i: store[i * step : (i + 1) * step], -(-len(movie) // step)), repeats
+    )
     bare = {
         "gain": lambda i: robust_moments(sample),
         "median": lambda i: upper_median(sample),
@@ -107,7 +116,11 @@ def measure(path: Path, repeats: int) -> Any:
     blocks: dict[str, tuple[Callable[[], Any], float, float]] = {
         "gain": (lambda: smlm.estimate_gain(movie), decode + cost["gain"], 1.8),
         "median": (lambda: smlm.background_sparse_median(movie), decode + cost["median"], 1.8),
-        "mean": (lambda: smlm.background_spatial_mean(movie).background.sum(), decode + cost["mean"], 0),
+        "mean": (
+            lambda: smlm.background_spatial_mean(movie).background.sum(),
+            decode + cost["mean"],
+            0,
+        ),
         "psf": (lambda: smlm.estimate_psf(movie), decode + cost["psf"], 0),
         "photons": (lambda: photons(camera), decode + cost["photons"], 0),
     }
@@ -142,7 +155,14 @@ def table(movie: Any) -> tuple[pd.DataFrame, tuple[Any, Any]]:
 def row(name: str, seconds: float, wanted: float, decode: float, limit: float) -> dict[str, Any]:
     first, second = seconds / wanted, seconds / decode
     met = not first > 1.3 and (not limit or second <= limit)
-    return {"block": name, "cpu_s": seconds, "of_bare": first, "of_decode": second, "limit": limit, "met": met}
+    return {
+        "block": name,
+        "cpu_s": seconds,
+        "of_bare": first,
+        "of_decode": second,
+        "limit": limit,
+        "met": met,
+    }
 
 
 def main() -> None:
@@ -154,7 +174,7 @@ def main() -> None:
     arguments = parser.parse_args()
     print(f"{'block':22s} {'cpu s':>7s} {'/(decode + bare)':>17s} {'/decode':>8s}  gates  met")
     for r in rows(**vars(arguments)):
-        gates = f"1.3, {r['limit']}" if r['limit'] else '1.3'
+        gates = f"1.3, {r['limit']}" if r["limit"] else "1.3"
         print(
             f"{r['block']:22s} {r['cpu_s']:7.2f} {r['of_bare']:17.2f} {r['of_decode']:8.2f}  {gates:8s} {r['met']}",
             flush=True,

@@ -1,6 +1,6 @@
 """Gain, background, PSF and photons of one movie, on one machine.
 
-The movie is simulated here; with one on disk the first line of ``main`` is
+The movie is simulated here; with one on disk the first two lines of ``main`` are
 ``movie = smlm.open_movie("cell.ome.tif", pixel_size=108)``, and the positions come from
 ``smlm.read_table("spots.csv")``.
 """
@@ -10,10 +10,13 @@ from tempfile import mkdtemp
 
 import smlm_dask as smlm
 from smlm_dask.report import save_report, summarise
+from smlm_dask.simulate import Light
 
 
 def main() -> None:
-    movie, truth = smlm.simulate_movie(400, (64, 64), pixel_size=108, seed=1)
+    """Estimate all, compute once, show what was found."""
+    light = Light(background=60, gradient=0.8)
+    movie, truth = smlm.simulate_movie(400, (64, 64), light=light, seed=1)
     spots = smlm.truth_table(truth)[["frame", "x", "y"]]
 
     camera = smlm.estimate_gain(movie, quantum_efficiency=0.82)  # nothing is computed yet

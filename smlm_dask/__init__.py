@@ -8,12 +8,22 @@ from smlm_dask.gain import estimate_gain
 from smlm_dask.movie import as_movie, open_movie
 from smlm_dask.photons import integrate_photons
 from smlm_dask.psf import estimate_psf
-from smlm_dask.simulate import simulate_movie, truth_table
+from smlm_dask.simulate import (
+    Camera,
+    Emitters,
+    Light,
+    expected_photons,
+    simulate_movie,
+    truth_table,
+)
 from smlm_dask.store import open_results, store
 from smlm_dask.table import read_table, write_table
 
 __all__ = [
+    "Camera",
     "Cleansing",
+    "Emitters",
+    "Light",
     "SmlmError",
     "as_camera",
     "as_movie",
@@ -23,6 +33,7 @@ __all__ = [
     "background_spatial_mean",
     "estimate_gain",
     "estimate_psf",
+    "expected_photons",
     "integrate_photons",
     "map_channels",
     "open_movie",

@@ -7,7 +7,7 @@ shows) and ends with a token of everything that decides its values, and one task
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from itertools import product
 from typing import Any
@@ -17,8 +17,11 @@ import dask.array as da
 import numpy as np
 from dask._task_spec import Alias, GraphNode, List, Task, TaskRef, convert_legacy_graph
 from dask.base import tokenize
+from dask.blockwise import blockwise
 from dask.core import flatten
 from dask.highlevelgraph import HighLevelGraph, MaterializedLayer
+from dask.layers import ArraySliceDep
+from dask.local import get_sync
 from numpy.typing import ArrayLike, DTypeLike, NDArray
 
 from smlm_dask.kernels import streaming
@@ -89,9 +92,12 @@ def where(good: Array, value: Array) -> Array:
 # ------------------------------------------------------------------ tasks, names, references
 
 
-def _array(name: str, tasks: Tasks, inputs: Sequence[Any], chunks: Chunks, dtype: DTypeLike) -> Array:
+def _array(
+    name: str, tasks: Tasks, inputs: Sequence[Any], chunks: Chunks, dtype: DTypeLike
+) -> Array:
     arrays = {a.name: a for a in inputs if isinstance(a, da.Array)}
-    graph = HighLevelGraph.from_collections(name, MaterializedLayer(tasks), list(arrays.values()))
+    inputs = list(arrays.values())
+    graph = HighLevelGraph.from_collections(name, MaterializedLayer(tasks), inputs)
     return da.Array(graph, name, chunks, dtype=np.dtype(dtype))
 
 
@@ -127,20 +133,20 @@ def _spans(sizes: Sequence[int]) -> list[tuple[int, int]]:
 def blocks(function: Kernel, chunks: Chunks, dtype: DTypeLike, *arguments: Any, name: str) -> Array:
     """An array whose block is ``function(location, *arguments)``.
 
-    ``location`` is one ``(start, stop)`` pair for each axis, in samples from the array's origin.
+    ``location`` is one ``(start, stop)`` pair for each axis, in samples from the array's origin. One
+    symbolic layer, not a task for each block: a million frames build in no time and pickle small.
     """
     full = f"{name}-{tokenize(function, chunks, np.dtype(dtype).str, *arguments)}"
-    tasks: Tasks = {
-        (full, *index): Task((full, *index), function, location, *arguments)
-        for index, location in _locations(chunks)
-    }
-    return _array(full, tasks, [], chunks, dtype)
+    axes = "abcdefg"[: len(chunks)]
+    pairs = [x for a in arguments for x in (a, None)]
+    where = ArraySliceDep(chunks), axes
+    layer = blockwise(_at, full, axes, *where, function, None, *pairs, numblocks={})
+    graph = HighLevelGraph.from_collections(full, layer)
+    return da.Array(graph, full, chunks, dtype=np.dtype(dtype))
 
 
-def _locations(chunks: Chunks) -> Iterator[tuple[tuple[int, ...], tuple[tuple[int, int], ...]]]:
-    spans = [_spans(sizes) for sizes in chunks]
-    for index in product(*(range(len(sizes)) for sizes in chunks)):
-        yield index, tuple(axis[i] for axis, i in zip(spans, index, strict=True))
+def _at(slices: tuple[slice, ...], function: Kernel, *arguments: Any) -> NDArray[Any]:
+    return np.asarray(function(tuple((s.start, s.stop) for s in slices), *arguments))
 
 
 # ------------------------------------------------------------------ a movie's chunks
@@ -252,7 +258,12 @@ def finish(
 
 
 def series_map(
-    kernel: Kernel, per_frame: Array, series: Array, index: NDArray[np.int64] | Array, *, dtype: DTypeLike
+    kernel: Kernel,
+    per_frame: Array,
+    series: Array,
+    index: NDArray[np.int64] | Array,
+    *,
+    dtype: DTypeLike,
 ) -> Array:
     """``kernel(block, images, local_index)`` for every frame block of ``per_frame`` (frame, ...).
 
@@ -283,7 +294,8 @@ def _series_part(
     series: Array, index: NDArray[np.int64] | Array, i: int, lo: int, hi: int
 ) -> tuple[Task | NDArray[Any], Any]:
     if isinstance(index, da.Array):
-        needed, local = np.arange(series.shape[0]), _block(index, i)
+        needed: NDArray[Any] = np.arange(series.shape[0])
+        local: Any = _block(index, i)
     else:
         needed, local = np.unique(index[lo:hi], return_inverse=True)
     refs = [_block(series, int(j), *(0,) * (series.ndim - 1)) for j in needed]
@@ -317,7 +329,13 @@ def emitter_map(
     order = np.argsort(frames, kind="stable")
     if (np.diff(order) != 1).any():
         again = emitter_map(
-            kernel, data, frames[order], rows[order], *arguments, background=background, columns=columns
+            kernel,
+            data,
+            frames[order],
+            rows[order],
+            *arguments,
+            background=background,
+            columns=columns,
         )
         return finish(_put_back, again, order, shape=again.shape)
     arguments = tuple(whole(a) for a in arguments)
@@ -325,7 +343,7 @@ def emitter_map(
     name = _name(kernel, data, frames, rows, series, *arguments)
     cuts = np.searchsorted(frames, _edges(data.chunks[0]))
     tasks: Tasks = {}
-    sizes = []
+    sizes: list[int] = []
     for i, (lo, hi) in enumerate(_spans(data.chunks[0])):
         a, b = int(cuts[i]), int(cuts[i + 1])
         if a == b:
@@ -338,7 +356,9 @@ def emitter_map(
         sizes.append(b - a)
     if not sizes:
         return da.zeros((0, columns), dtype="f8", chunks=((0,), (columns,)), name=name)
-    return _array(name, tasks, [data, *(series or ()), *arguments], (tuple(sizes), (columns,)), "f8")
+    return _array(
+        name, tasks, [data, *(series or ()), *arguments], (tuple(sizes), (columns,)), "f8"
+    )
 
 
 def _put_back(values: NDArray[Any], order: NDArray[np.int64]) -> NDArray[Any]:
@@ -517,7 +537,7 @@ class Deferred:
     key: Any
 
     def __call__(self) -> NDArray[Any]:
-        return np.asarray(dask.get(self.graph, self.key))
+        return np.asarray(get_sync(self.graph, self.key))
 
 
 def _deferred(data: Array) -> list[Deferred]:

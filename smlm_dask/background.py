@@ -117,7 +117,10 @@ class Cleansing:
     def __post_init__(self) -> None:
         if not (0 < self.fraction <= 1 and self.threshold >= 0):
             raise ParameterError(
-                "Cleansing", got=str(self), wanted="0 < fraction <= 1, threshold >= 0", fix="Cleansing()"
+                "Cleansing",
+                got=str(self),
+                wanted="0 < fraction <= 1, threshold >= 0",
+                fix="Cleansing()",
             )
 
 
@@ -221,7 +224,9 @@ def _check_choices(offset_rows: int | None, assign: str) -> None:
     if offset_rows is not None:
         _positive("offset_rows", offset_rows)
     if assign not in ("centre", "start"):
-        raise ParameterError("assign", got=repr(assign), wanted="centre or start", fix='assign="centre"')
+        raise ParameterError(
+            "assign", got=repr(assign), wanted="centre or start", fix='assign="centre"'
+        )
 
 
 def _clock(time: ArrayLike | None, movie: xr.DataArray) -> NDArray[Any]:
@@ -229,9 +234,12 @@ def _clock(time: ArrayLike | None, movie: xr.DataArray) -> NDArray[Any]:
     clock = np.arange(len(movie)) if time is None else np.asarray(time)
     if clock.shape != (len(movie),):
         raise ParameterError(
-            "time", got=f"shape {clock.shape}", wanted=f"({len(movie)},)", fix="one time for each frame"
+            "time",
+            got=f"shape {clock.shape}",
+            wanted=f"({len(movie)},)",
+            fix="one time for each frame",
         )
-    clock = clock - clock[0]
+    clock = np.asarray(clock - clock[0])
     if not (np.isfinite(clock).all() and (clock[1:] >= clock[:-1]).all() and clock[-1] > 0):
         raise ParameterError(
             "time",
@@ -258,14 +266,15 @@ def _used(series: Any, cleansing: Cleansing | None) -> Any:
     )
 
 
-def _index(
-    used: Any, clock: Any, times: Any, starts: Any, step: float | None, window: int
-) -> Any:
-    assigned = (assign_centre, starts, window) if step is None else (assign_start, times, step)
-    kernel, where, span = assigned
+def _index(used: Any, clock: Any, times: Any, starts: Any, step: float | None, window: int) -> Any:
+    kernel, where, span = _assignment(times, starts, step, window)
     if not _graph.is_lazy(used):
         return kernel(used, clock, where, span)
     return _graph.finish(kernel, used, clock, where, span, shape=clock.shape, dtype="i8")
+
+
+def _assignment(times: Any, starts: Any, step: float | None, window: int) -> tuple[Any, Any, Any]:
+    return (assign_centre, starts, window) if step is None else (assign_start, times, step)
 
 
 def _offset(movie: xr.DataArray, series: Any, index: Any, rows: int | None) -> Any:

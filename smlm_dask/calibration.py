@@ -84,7 +84,9 @@ def as_psf(
     """
     width_x, width_y = (sigma if w is None else w for w in (sigma_x, sigma_y))
     if width_x is None or width_y is None:
-        raise ParameterError("psf", got="no width", wanted="sigma, or sigma_x and sigma_y", fix="sigma=120")
+        raise ParameterError(
+            "psf", got="no width", wanted="sigma, or sigma_x and sigma_y", fix="sigma=120"
+        )
     for name, width in (("sigma_x", width_x), ("sigma_y", width_y)):
         _check(name, width, above=0)
     widths = {"sigma_x": width_x, "sigma_y": width_y, "theta": theta}
@@ -133,7 +135,9 @@ def _check(name: str, value: Number, *, above: float) -> None:
     if isinstance(value, xr.DataArray):
         return
     if not (np.ndim(value) == 0 and np.isfinite(value) and value > above):
-        raise ParameterError(name, got=repr(value), wanted=f"a number above {above:g}", fix=f"check {name}")
+        raise ParameterError(
+            name, got=repr(value), wanted=f"a number above {above:g}", fix=f"check {name}"
+        )
 
 
 def _variable(value: Number) -> tuple[tuple[str, ...], Any]:

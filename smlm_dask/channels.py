@@ -82,7 +82,7 @@ def _movies(channels: Mapping[str, xr.DataArray] | xr.DataTree) -> dict[str, xr.
             fix='{"red": movie}',
         )
     if isinstance(channels, xr.DataTree):
-        return {str(name): child["movie"] for name, child in channels.children.items()}
+        return {str(n): child.to_dataset()["movie"] for n, child in channels.children.items()}
     return dict(channels)
 
 

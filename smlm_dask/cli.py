@@ -1,4 +1,4 @@
-"""``smlm-dask`` on the command line: a movie in, a store of results, a summary and a picture out."""
+"""``smlm-dask`` on the command line: a movie in; a store, a summary and a picture out."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ import click
 import numpy as np
 import pandas as pd
 import xarray as xr
-from dask.diagnostics import ProgressBar
+from dask.diagnostics.progress import ProgressBar
 from distributed import Client
 from zarr.codecs import BloscCodec
 
@@ -97,11 +97,19 @@ class Job:
     help="Localizations (ThunderSTORM, Picasso, or columns frame, x and y in nm), whose photons to "
     "integrate.",
 )
-@click.option("--scheduler", metavar="ADDRESS", help="Compute on this dask scheduler; its workers "
-              "must see the movie and the store under the same paths.")  # fmt: skip
+@click.option(
+    "--scheduler",
+    metavar="ADDRESS",
+    help="Compute on this dask scheduler; its workers must see the movie and the store under the "
+    "same paths.",
+)
 @click.option("--window", type=int, help=f"Frames in a window.  [default: {WINDOW}, or all]")
-@click.option("--offset", type=float, help="Camera level without light, adu; with it the column "
-              "`background` (photon / pix) of the positions is used.")  # fmt: skip
+@click.option(
+    "--offset",
+    type=float,
+    help="Camera level without light, adu; with it the column `background` (photon / pix) of the "
+    "positions is used.",
+)
 @click.option(
     "--quantum-efficiency", type=float, default=1.0, show_default=True, help="Electrons per photon."
 )
@@ -114,18 +122,24 @@ class Job:
 @click.option(
     "--crop", type=int, default=11, show_default=True, help="Height and width of a crop, pixels."
 )
-@click.option("--axes", help="Letter of each stored axis, e.g. tyx, where the file names them wrongly.")
-@click.option("--array", help="Array of a zarr group, or number of the image in a TIFF of several.")
-@click.option("--select", multiple=True, metavar="AXIS=INDEX", help="One plane or channel of a movie "
-              "with more axes, e.g. --select z=0 --select c=1.")  # fmt: skip
+@click.option(
+    "--axes", help="Letter of each stored axis, e.g. tyx, where the file names them wrongly."
+)
+@click.option("--array", help="Array of a zarr group, or number of an image in a TIFF of several.")
+@click.option(
+    "--select",
+    multiple=True,
+    metavar="AXIS=INDEX",
+    help="One plane or channel of a movie with more axes, e.g. --select z=0 --select c=1.",
+)
 @click.option("--report", type=click.Path(path_type=Path), help="Picture.  [default: OUT.png]")
 @click.option("--overwrite", is_flag=True, help="Replace results and picture that are there.")
 def run(**options: Any) -> None:
     """Estimate gain, background and PSF of MOVIE, and photons at given positions.
 
     MOVIE is a zarr, TIFF, .dax, .spe, .npy or .nd2 file. It is never loaded whole: all results are
-    computed together, in one reading, or in two with positions (photons need the gain and the PSF of
-    the whole movie). They are stored in --out, for smlm_dask.open_results.
+    computed together, in one reading, or in two with positions (photons need the gain and the PSF
+    of the whole movie). They are stored in --out, for smlm_dask.open_results.
     """
     _run(Job(**options))
 
@@ -149,7 +163,10 @@ def _check_picture(job: Job) -> None:
     """Before the long computation, not after it."""
     if job.picture.exists() and not job.overwrite:
         raise StoreError(
-            str(job.picture), got="something there already", wanted="a new picture", fix="--overwrite, or --report"
+            str(job.picture),
+            got="something there already",
+            wanted="a new picture",
+            fix="--overwrite, or --report",
         )
     known = sorted(f".{kind}" for kind in ("png", "pdf", "svg"))
     if job.picture.suffix not in known or not job.picture.parent.is_dir():
@@ -183,7 +200,10 @@ def _selection(pairs: tuple[str, ...]) -> dict[str, int]:
         axis, _, index = pair.partition("=")
         if not (axis and index.isdecimal()):
             raise ParameterError(
-                "--select", got=repr(pair), wanted="AXIS=INDEX", fix="e.g. --select z=0 --select c=1"
+                "--select",
+                got=repr(pair),
+                wanted="AXIS=INDEX",
+                fix="e.g. --select z=0 --select c=1",
             )
         selection[axis] = int(index)
     return selection
@@ -224,7 +244,7 @@ def _size(job: Job, movie: xr.DataArray) -> int:
 
 
 def _knows_background(job: Job, table: pd.DataFrame) -> bool:
-    """Whether the light under the emitters comes from the table: photons, so an offset is needed too."""
+    """Say whether the table tells the light under the emitters: in photons, so with an offset."""
     if "background" not in table:
         return False
     if job.offset is None:
@@ -241,19 +261,22 @@ def _note(text: str) -> None:
 
 @contextmanager
 def _progress(scheduler: str | None) -> Iterator[None]:
-    """A progress bar around a computation, here or on a cluster."""
+    """Show a progress bar while something is computed, here or on a cluster."""
     if scheduler is None:
-        with ProgressBar(out=click.get_text_stream("stderr")):
+        with ProgressBar(out=click.get_text_stream("stderr")):  # type: ignore[operator]
             yield
         return
-    with Client(scheduler) as client, _counting(client):  # type: ignore[no-untyped-call]
+    with Client(scheduler) as client, _counting(client):
         yield
 
 
 @contextmanager
 def _counting(client: Client) -> Iterator[None]:
-    """A bar of the results that are done. ``distributed.progress`` wants futures, and a blocking
-    computation hands out none; the client knows them all the same."""
+    """Count the pieces of the results that are done.
+
+    ``distributed.progress`` wants futures, and a blocking computation hands out none; the client
+    knows them all the same.
+    """
     end = Event()
     watcher = Thread(target=_watch, args=(client, end), daemon=True)
     watcher.start()
@@ -323,12 +346,12 @@ def _simulate(folder: Path, frames: int, seed: int) -> tuple[xr.Dataset, pd.Data
 
 
 def _comparison(stored: Results, truth: xr.Dataset, spots: pd.DataFrame) -> str:
-    """A line for each quantity: estimate, truth, unit and relative difference."""
+    """Write a line for each quantity: estimate, truth, unit and relative difference."""
     photons = stored["signal"]["photons"].to_numpy()
     known = np.isfinite(photons)
     light = truth["background"] * truth["quantum_efficiency"] / truth["gain"] + truth["offset"]
     mean = float(photons[known].mean()) if known.any() else np.nan
-    lines = [
+    lines: list[tuple[str, Any, Any, str]] = [
         ("gain", stored["camera"]["gain"], truth["mean_gain"], "electron / adu"),
         ("background", stored["background"]["series"].mean(dtype="f8"), light.mean(), "adu"),
         ("PSF sigma", stored["psf"]["sigma"], truth["sigma_x"], "nm"),

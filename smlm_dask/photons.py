@@ -104,7 +104,7 @@ def integrate_photons(
     """
     crops = isinstance(movie, xr.DataArray) and movie.dims == ("emitter", "y", "x")
     movie = _as_frames(movie) if crops else check_movie(movie)
-    size = movie.shape[1:] if crops else _size(movie, size_pixels)
+    size = (movie.shape[1], movie.shape[2]) if crops else _size(movie, size_pixels)
     light = _light(movie, background)
     columns = _columns(method, light.flat, crops)
     frames, rows = _rows(movie, check_table(table, columns), size, columns)
@@ -182,7 +182,7 @@ def _light(movie: xr.DataArray, background: xr.Dataset | xr.DataArray | None) ->
         _check_same(movie, background.series, ("y", "x"))
         _check_same(movie, background.series_offset, ("frame",))
         names = ("series", "series_index", "series_offset")
-        return _Light(data, tuple(background[n].data for n in names), flat=True)  # type: ignore[arg-type]
+        return _Light(data, tuple(background[n].data for n in names), flat=True)
     raise DimsError(
         "background",
         got=f"{type(background).__name__} with dims {tuple(getattr(background, 'dims', ()))}",
@@ -252,7 +252,10 @@ def _corner_of_crop(
     """The same for a crop that is a frame of its own, and stands at ``x0``, ``y0`` on the sensor."""
     if len(table) != len(movie):
         raise TableError(
-            "table", got=f"{len(table)} rows", wanted=f"one for each of {len(movie)} crops", fix="select alike"
+            "table",
+            got=f"{len(table)} rows",
+            wanted=f"one for each of {len(movie)} crops",
+            fix="select alike",
         )
     origin = table[f"{axis}0"].to_numpy("f8") * float(movie[f"pixel_size_{axis}"])
     position = table[axis].to_numpy("f8") if axis in table else origin
@@ -302,7 +305,10 @@ def _model(
         return integrate_border, (size, method == "border-padded", *numbers)
     if method != "weighted":
         raise ParameterError(
-            "method", got=repr(method), wanted="weighted, border or border-padded", fix="method='weighted'"
+            "method",
+            got=repr(method),
+            wanted="weighted, border or border-padded",
+            fix="method='weighted'",
         )
     pixel = float(movie["pixel_size_y"]), float(movie["pixel_size_x"])
     common = (size, pixel, *numbers, 0.0 if light.flat else _offset(movie, camera))
@@ -360,6 +366,8 @@ def _offset(movie: xr.DataArray, camera: Calibration) -> Any:
 def _variables(result: Any, method: str) -> dict[str, tuple[tuple[str, ...], Any]]:
     wanted = ("psf_sum", "psf_square") if method == "weighted" else ("border_level",)
     columns = {name: result[:, i] for i, name in enumerate(RESULTS)}
-    values = {name: (("emitter",), columns[name]) for name in ("photons", *wanted)}
+    values: dict[str, tuple[tuple[str, ...], Any]] = {
+        name: (("emitter",), columns[name]) for name in ("photons", *wanted)
+    }
     values["status"] = ("emitter",), columns["status"].astype("u1")
     return values

@@ -32,12 +32,12 @@ MOST_POINTS = 5000
 
 
 def reason_words(status: Any) -> str:
-    """The words for a status code, e.g. ``too few bins``."""
+    """Spell out a status code, e.g. ``too few bins``."""
     return Reason(int(status)).name.lower().replace("_", " ")
 
 
 def error_words(camera: xr.Dataset) -> str:
-    """The error of the gain; a line through two bins has none."""
+    """Write the error of the gain; a line through two bins has none."""
     error = float(camera["gain_error"])
     return f"{error:.2g}" if error > 0 else "unknown (2 bins)"
 
@@ -46,7 +46,7 @@ def error_words(camera: xr.Dataset) -> str:
 
 
 def plot_gain_curve(axes: Axes, camera: xr.Dataset) -> None:
-    """Variance against level of each bin, and the line whose slope is 1 / gain.
+    """Draw variance against level of each bin, and the line whose slope is 1 / gain.
 
     Parameters
     ----------
@@ -84,7 +84,8 @@ def _central(camera: xr.Dataset, level: NDArray[Any]) -> NDArray[np.bool_]:
 
 def _sizes(count: NDArray[Any]) -> NDArray[np.float64]:
     """Area of a bin's point in points^2: more pixels, larger, but never invisible."""
-    return 10.0 + 50.0 * np.sqrt(count / max(1, count.max(initial=1)))
+    area: NDArray[np.float64] = 10.0 + 50.0 * np.sqrt(count / max(1, count.max(initial=1)))
+    return area
 
 
 def _gain_line(axes: Axes, camera: xr.Dataset, level: NDArray[Any]) -> None:
@@ -95,7 +96,7 @@ def _gain_line(axes: Axes, camera: xr.Dataset, level: NDArray[Any]) -> None:
 
 
 def plot_level(axes: Axes, camera: xr.Dataset) -> None:
-    """Level of each pixel, the mean of its medians over the windows.
+    """Show the level of each pixel, the mean of its medians over the windows.
 
     Parameters
     ----------
@@ -111,7 +112,7 @@ def plot_level(axes: Axes, camera: xr.Dataset) -> None:
 
 
 def plot_background(axes: Axes, background: xr.Dataset) -> None:
-    """The middle image of a background series.
+    """Show the middle image of a background series.
 
     Parameters
     ----------
@@ -126,7 +127,7 @@ def plot_background(axes: Axes, background: xr.Dataset) -> None:
 
 
 def plot_background_trace(axes: Axes, background: xr.Dataset) -> None:
-    """Mean background of the field in each frame.
+    """Draw the mean background of the field in each frame.
 
     Parameters
     ----------
@@ -141,7 +142,9 @@ def plot_background_trace(axes: Axes, background: xr.Dataset) -> None:
     level = image[background["series_index"].to_numpy()]
     frame, step = background["frame"].to_numpy(), max(1, background.sizes["frame"] // MOST_POINTS)
     trace = level + background["series_offset"].to_numpy()
-    axes.plot(frame[::step], trace[::step], color=BLUE, lw=0.6, alpha=0.6, label="with frame offset")
+    axes.plot(
+        frame[::step], trace[::step], color=BLUE, lw=0.6, alpha=0.6, label="with frame offset"
+    )
     axes.plot(frame[::step], level[::step], color=ORANGE, lw=1.5, label="series")
     _legend(axes)
 
@@ -150,7 +153,7 @@ def plot_background_trace(axes: Axes, background: xr.Dataset) -> None:
 
 
 def plot_psf(axes: Axes, psf: xr.Dataset) -> None:
-    """Image of the PSF, and its fit at 1/4, 1/2 and 3/4 of the peak.
+    """Show the image of the PSF, and its fit at 1/4, 1/2 and 3/4 of the peak.
 
     Parameters
     ----------
@@ -165,14 +168,14 @@ def plot_psf(axes: Axes, psf: xr.Dataset) -> None:
     image, fit = _near(psf, psf["psf_image"]), _near(psf, psf["psf_fit"])
     drawn = axes.imshow(image, extent=_extent(image), origin="upper", cmap=SHAPE, vmin=0, vmax=1)
     _bar(axes, drawn, "relative to the peak of the fit", extend="both")
-    contours = {"levels": [0.25, 0.5, 0.75], "colors": "w", "linewidths": 1.2}
+    contours: dict[str, Any] = {"levels": [0.25, 0.5, 0.75], "colors": "w", "linewidths": 1.2}
     fit = _fine(_fine(fit, "lag_x", "cubic"), "lag_y", "cubic")
     axes.contour(fit["lag_x"], fit["lag_y"], fit, **contours)
     return None
 
 
 def plot_psf_profile(axes: Axes, psf: xr.Dataset) -> None:
-    """Profiles of the PSF along x and y beside the row and column of lag 0, which hold camera noise.
+    """Draw the PSF along x and y beside the row and column of lag 0, which hold camera noise.
 
     Parameters
     ----------
@@ -181,7 +184,9 @@ def plot_psf_profile(axes: Axes, psf: xr.Dataset) -> None:
     psf : xarray.Dataset
         From ``estimate_psf``.
     """
-    _label(axes, "PSF profiles, mean of lag 1 and -1", "lag (pixel)", "relative to the peak of the fit")
+    _label(
+        axes, "PSF profiles, mean of lag 1 and -1", "lag (pixel)", "relative to the peak of the fit"
+    )
     axes.set_box_aspect(1)
     if int(psf["status"]) != Reason.OK:
         return _no_answer(axes, psf)
@@ -192,8 +197,8 @@ def plot_psf_profile(axes: Axes, psf: xr.Dataset) -> None:
         )
         points = points.where(points[f"lag_{axis}"] != 0)
         # The profiles often lie on each other: small full points inside large open ones.
-        look = {"mfc": colour, "ms": 5} if axis == "x" else {"mfc": "none", "ms": 9}
-        axes.plot(points[f"lag_{axis}"], points, marker, color=colour, **look)
+        face, size = (colour, 5) if axis == "x" else ("none", 9)
+        axes.plot(points[f"lag_{axis}"], points, marker, color=colour, mfc=face, ms=size)
         curve = _fine(curve, f"lag_{axis}")
         axes.plot(curve[f"lag_{axis}"], curve, color=colour, label=f"along {axis}")
     axes.margins(y=0.15)
@@ -204,13 +209,13 @@ def plot_psf_profile(axes: Axes, psf: xr.Dataset) -> None:
 def _fine(
     image: xr.DataArray, dim: str, method: Literal["cubic", "pchip"] = "pchip"
 ) -> xr.DataArray:
-    """The same at more lags; pchip never overshoots a narrow peak, cubic gives rounder contours."""
+    """Interpolate; pchip never overshoots a narrow peak, cubic gives rounder contours."""
     lags = image[dim].to_numpy()
     return image.interp({dim: np.linspace(lags[0], lags[-1], 8 * len(lags) + 1)}, method=method)
 
 
 def _near(psf: xr.Dataset, image: xr.DataArray) -> xr.DataArray:
-    """The part of ``image`` in which the fitted PSF shines, with some margin."""
+    """Cut out the part of ``image`` in which the fitted PSF shines, with some margin."""
     bright = psf["psf_fit"].to_numpy() > 0.01
     lags = psf["lag_x"].to_numpy()
     reach = max(abs(lags[bright.any(axis)]).max(initial=0) for axis in (0, 1))
@@ -222,7 +227,7 @@ def _near(psf: xr.Dataset, image: xr.DataArray) -> xr.DataArray:
 
 
 def plot_photons(axes: Axes, signal: xr.Dataset) -> None:
-    """Histogram of the photons of all emitters that have an answer.
+    """Draw the histogram of the photons of all emitters that have an answer.
 
     Parameters
     ----------
@@ -259,7 +264,7 @@ def _label(axes: Axes, title: str, x: str, y: str) -> None:
 
 
 def _map(axes: Axes, image: xr.DataArray, title: str, quantity: str) -> None:
-    """An image on the sensor; a few hot pixels may not decide the colours."""
+    """Show an image on the sensor; a few hot pixels may not decide the colours."""
     _label(axes, title, "x (pixel)", "y (pixel)")
     values = image.to_numpy()
     finite = values[np.isfinite(values)]
@@ -268,7 +273,9 @@ def _map(axes: Axes, image: xr.DataArray, title: str, quantity: str) -> None:
     _bar(axes, drawn, quantity, extend="both")
 
 
-def _legend(axes: Axes, title: str = "", loc: str = "best") -> None:
+def _legend(
+    axes: Axes, title: str = "", loc: Literal["best", "upper left", "upper right"] = "best"
+) -> None:
     axes.legend(title=title, loc=loc, frameon=False, fontsize="small", title_fontsize="small")
 
 
@@ -282,7 +289,7 @@ def _bar(axes: Axes, drawn: Any, label: str, extend: str) -> None:
     figure = axes.get_figure()
     if figure is not None:
         bar = figure.colorbar(drawn, ax=axes, label=label, extend=extend, shrink=0.85)
-        bar.outline.set_visible(False)  # type: ignore[operator]
+        bar.outline.set_visible(False)
 
 
 def _no_answer(axes: Axes, result: xr.Dataset) -> None:
@@ -291,7 +298,12 @@ def _no_answer(axes: Axes, result: xr.Dataset) -> None:
     wrong = np.unique(status[status != Reason.OK])
     why = "\n".join(reason_words(code) for code in wrong) or "no emitters"
     box = {"facecolor": "white", "edgecolor": GREY, "boxstyle": "round,pad=0.6"}
-    place = {"transform": axes.transAxes, "ha": "center", "va": "center", "bbox": box}
+    place: dict[str, Any] = {
+        "transform": axes.transAxes,
+        "ha": "center",
+        "va": "center",
+        "bbox": box,
+    }
     if not axes.has_data():
         axes.set(xticks=[], yticks=[])
     axes.text(0.5, 0.5, f"no answer:\n{why}", **place)

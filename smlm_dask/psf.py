@@ -106,8 +106,16 @@ def estimate_psf(
 def _check(window: int | None, max_frames: int | None, method: str) -> None:
     wrong = {
         "window": (window is not None and window < 2, window, "at least 2 frames, or None"),
-        "max_frames": (max_frames is not None and max_frames < 1, max_frames, "at least 1, or None"),
-        "method": (method not in ("autocorrelation", "smlmlp"), method, "autocorrelation or smlmlp"),
+        "max_frames": (
+            max_frames is not None and max_frames < 1,
+            max_frames,
+            "at least 1, or None",
+        ),
+        "method": (
+            method not in ("autocorrelation", "smlmlp"),
+            method,
+            "autocorrelation or smlmlp",
+        ),
     }
     for name, (bad, got, wanted) in wrong.items():
         if bad:
@@ -168,7 +176,12 @@ def _median(data: Any, window: int | None, count: int) -> Any:
     kind = np.dtype("f4") if data.dtype == np.float32 else np.dtype("f8")
     # The very layer estimate_gain makes for the same window: computed together, it is made once.
     moments = _graph.window_map(
-        robust_moments, _graph.tile(data, window), range(0, count, window), window, lead=(2,), dtype=kind
+        robust_moments,
+        _graph.tile(data, window),
+        range(0, count, window),
+        window,
+        lead=(2,),
+        dtype=kind,
     )
     return _graph.one_image_each(moments[:, 0])
 

@@ -8,6 +8,7 @@ from pathlib import Path
 import numpy as np
 import xarray as xr
 from matplotlib.figure import Figure
+from matplotlib.layout_engine import ConstrainedLayoutEngine
 
 from smlm_dask import plot
 from smlm_dask.kernels.reason import Reason
@@ -21,7 +22,7 @@ INDENT = 12
 
 
 def summarise(results: Results) -> str:
-    """Text of what was found, with units; where there is no answer, why.
+    """Write what was found, with units; where there is no answer, why.
 
     Parameters
     ----------
@@ -76,7 +77,7 @@ _LINES = {"camera": _camera, "background": _background, "psf": _psf, "signal": _
 
 
 def draw_report(results: Results, *, title: str = "") -> Figure:
-    """One picture: gain curve, level, background, PSF with its fit, and photons or background trace.
+    """Draw gain curve, level, background, PSF with its fit, and photons or background trace.
 
     Parameters
     ----------
@@ -85,9 +86,9 @@ def draw_report(results: Results, *, title: str = "") -> Figure:
     title : str
         Stands above all panels.
     """
-    figure = Figure(figsize=(15, 8.5), layout="compressed")
+    layout = ConstrainedLayoutEngine(compress=True, w_pad=0.15, h_pad=0.12)
+    figure = Figure(figsize=(15, 8.5), layout=layout)
     figure.suptitle(title)
-    figure.get_layout_engine().set(w_pad=0.15, h_pad=0.12)  # type: ignore[union-attr]
     axes = figure.subplots(2, 3).ravel()
     plot.plot_gain_curve(axes[0], results["camera"])
     plot.plot_level(axes[1], results["camera"])

@@ -5,6 +5,7 @@ from __future__ import annotations
 import shutil
 from collections.abc import Mapping
 from pathlib import Path
+from typing import Any
 
 import xarray as xr
 import zarr
@@ -60,11 +61,17 @@ def open_results(path: str | Path) -> xr.DataTree:
     """
     if not _is_results(Path(path)):
         raise StoreError(
-            str(path), got="no store of results", wanted="a folder written by store()", fix="check the path"
+            str(path),
+            got="no store of results",
+            wanted="a folder written by store()",
+            fix="check the path",
         )
     if not zarr.open_group(path, mode="r").attrs["complete"]:
         raise StoreError(
-            str(path), got="a store whose writing did not end", wanted="a complete one", fix="store again"
+            str(path),
+            got="a store whose writing did not end",
+            wanted="a complete one",
+            fix="store again",
         )
     return xr.open_datatree(path, engine="zarr", consolidated=False, chunks={})
 
@@ -78,16 +85,21 @@ def _is_results(path: Path) -> bool:
 
 def _check_target(results: Mapping[str, xr.Dataset], path: Path, overwrite: bool) -> None:
     if not results:
-        raise StoreError("results", got="nothing", wanted="a Dataset for each name", fix='{"camera": camera}')
+        raise StoreError(
+            "results", got="nothing", wanted="a Dataset for each name", fix='{"camera": camera}'
+        )
     if overwrite and _is_results(path):
         shutil.rmtree(path)
     if path.exists():
         raise StoreError(
-            str(path), got="something there already", wanted="a new path", fix="overwrite=True, or another name"
+            str(path),
+            got="something there already",
+            wanted="a new path",
+            fix="overwrite=True, or another name",
         )
 
 
-def _prepare(dataset: xr.Dataset, path: Path, name: str) -> list[tuple[object, zarr.Array]]:
+def _prepare(dataset: xr.Dataset, path: Path, name: str) -> list[tuple[Any, Any]]:
     """Write what is in memory and the frame of what is not; return what is still to compute."""
     even = _even(dataset)
     # Every chunk is written, zeros too: a missing chunk would read as fill and look like data.
@@ -95,7 +107,7 @@ def _prepare(dataset: xr.Dataset, path: Path, name: str) -> list[tuple[object, z
     even.to_zarr(path, group=name, mode="a", compute=False, consolidated=False, encoding=encoding)
     group = zarr.open_group(path, path=name, mode="a")
     lazy = {n: v.data for n, v in even.variables.items() if _graph.is_lazy(v.data)}
-    return [(array, group[str(n)]) for n, array in lazy.items()]  # type: ignore[misc]
+    return [(array, group[str(n)]) for n, array in lazy.items()]
 
 
 def _even(dataset: xr.Dataset) -> xr.Dataset:

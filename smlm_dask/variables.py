@@ -54,27 +54,41 @@ VARIABLES: dict[str, Variable] = {
     "bin_mean": _variable("bin", "adu", "mean level of the pixels of a bin"),
     "bin_variance": _variable("bin", "adu2", "mean variance of the pixels of a bin"),
     "bin_count": _variable("bin", "1", "number of pixels in a bin"),
-    "regression": _variable("parameter", "", "line through the bins, as scipy.stats.linregress gives it"),
+    "regression": _variable(
+        "parameter", "", "line through the bins, as scipy.stats.linregress gives it"
+    ),
     # background
     "background": Variable(
         {("frame", "y", "x"): "adu", ("emitter",): "photon / pix"}, "light that is no emitter"
     ),
     "noise_factor": _variable("", "1", "noise of movie minus background over noise of movie"),
     "series": _variable("window y x", "adu", "background images, one for each window of frames"),
-    "series_index": _variable("frame", "1", "entry of the series that is the background of a frame"),
+    "series_index": _variable(
+        "frame", "1", "entry of the series that is the background of a frame"
+    ),
     "series_offset": _variable("frame", "adu", "level of a frame above its background image"),
     "series_used": _variable("window", "1", "whether a background image passed cleansing"),
-    "window_start": _variable("window", "1", "position of a window's first frame on the frame axis"),
-    "window_time": _variable("window", "", "nominal time of a background image, in the unit of time"),
+    "window_start": _variable(
+        "window", "1", "position of a window's first frame on the frame axis"
+    ),
+    "window_time": _variable(
+        "window", "", "nominal time of a background image, in the unit of time"
+    ),
     # psf
     "sigma": _variable("", "nm", "geometric mean of sigma_x and sigma_y"),
     "sigma_x": _variable("|emitter", "nm", "PSF width along the axis at theta"),
     "sigma_y": _variable("|emitter", "nm", "PSF width across the axis at theta"),
-    "theta": _variable("|emitter", "degree", "angle of the sigma_x axis, counter-clockwise on screen"),
+    "theta": _variable(
+        "|emitter", "degree", "angle of the sigma_x axis, counter-clockwise on screen"
+    ),
     "amplitude": _variable("", "1", "amplitude of the fitted Gaussian"),
     "pedestal": _variable("", "1", "level under the fitted Gaussian"),
-    "autocorrelation": _variable("lag_y lag_x", "1", "mean spatial autocorrelation, nearest lag at 1"),
-    "psf_image": _variable("lag_y lag_x", "1", "PSF from the autocorrelation, peak of the fit at 1"),
+    "autocorrelation": _variable(
+        "lag_y lag_x", "1", "mean spatial autocorrelation, nearest lag at 1"
+    ),
+    "psf_image": _variable(
+        "lag_y lag_x", "1", "PSF from the autocorrelation, peak of the fit at 1"
+    ),
     "psf_fit": _variable("lag_y lag_x", "1", "fitted Gaussian, peak at 1"),
     "psf_spline": _variable("lag_y lag_x", "1", "cubic spline through the PSF image"),
     "knots_x": _variable("knot_x", "nm", "knots of the spline along x"),
@@ -99,7 +113,7 @@ def to_dataset(
     block: str,
     values: Mapping[str, tuple[Dims | str, Any]],
     *,
-    coords: Mapping[str, Any] | None = None,
+    coords: Mapping[Any, Any] | None = None,
     passes: int = 1,
     parameters: Mapping[str, object] | None = None,
 ) -> xr.Dataset:
@@ -130,7 +144,9 @@ def _declared(name: str, dims: Dims | str, value: Any) -> xr.Variable:
     if variable is None or dims not in variable.forms:
         raise _undeclared(name, dims)
     unit = variable.forms[dims]
-    attrs: dict[str, object] = {"long_name": variable.meaning} | ({"units": unit} if unit else {})
+    attrs: dict[str, object] = {"long_name": variable.meaning}
+    if unit:
+        attrs["units"] = unit
     return xr.Variable(dims, value, attrs | (_flags() if name == "status" else {}))
 
 
@@ -142,7 +158,9 @@ def _flags() -> dict[str, object]:
 
 def _undeclared(name: str, dims: Dims) -> VariableError:
     known = VARIABLES.get(name)
-    wanted = "a name of smlm_dask.variables" if known is None else " or ".join(map(str, known.forms))
+    wanted = (
+        "a name of smlm_dask.variables" if known is None else " or ".join(map(str, known.forms))
+    )
     return VariableError(
         f"variable {name!r}", got=f"dims {dims}", wanted=wanted, fix="declare it in variables.py"
     )
@@ -157,6 +175,9 @@ def check_dataset(dataset: xr.Dataset) -> xr.Dataset:
         unit, wanted = array.attrs.get("units", ""), variable.forms[tuple(map(str, array.dims))]
         if unit != wanted:
             raise VariableError(
-                f"variable {name!r}", got=f"unit {unit!r}", wanted=repr(wanted), fix="set attrs['units']"
+                f"variable {name!r}",
+                got=f"unit {unit!r}",
+                wanted=repr(wanted),
+                fix="set attrs['units']",
             )
     return dataset

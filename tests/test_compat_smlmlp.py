@@ -214,7 +214,12 @@ def test_a_missing_spline_is_a_syntax_error():
     zero = np.zeros(2)
     with pytest.raises(SyntaxError, match="spline"):
         smlmlp.integrate_crop(
-            [np.ones((2, 7, 7))], zero, zero, x_fit=zero, y_fit=zero, os_fit=zero,
+            [np.ones((2, 7, 7))],
+            zero,
+            zero,
+            x_fit=zero,
+            y_fit=zero,
+            os_fit=zero,
             channels_fit_models="spline",
         )
 

@@ -25,7 +25,9 @@ def maps_of(frames, window):
     """Mean over windows of median and squared scaled MAD."""
     parts = [frames[i : i + window] for i in range(0, len(frames) // window * window, window)]
     medians = [np.median(p, axis=0) for p in parts]
-    variances = [(1.4826 * np.median(abs(p - m), axis=0)) ** 2 for p, m in zip(parts, medians, strict=True)]
+    variances = [
+        (1.4826 * np.median(abs(p - m), axis=0)) ** 2 for p, m in zip(parts, medians, strict=True)
+    ]
     return np.mean(medians, axis=0), np.mean(variances, axis=0)
 
 

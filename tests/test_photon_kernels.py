@@ -433,6 +433,18 @@ def test_a_pixel_that_is_no_number_has_no_answer():
         assert np.isfinite(photons[[0, 3]]).all(), name
 
 
+@pytest.mark.parametrize("value", [np.nan, np.inf])
+def test_a_border_without_a_number_has_no_answer(value):
+    crops = np.full((2, 5, 5), value, np.float32)
+    crops[:, 1:-1, 1:-1] = 7
+    sums = border_sums(*given_crops(crops))
+    corrected, medians = remove_border_background(crops)
+    np.testing.assert_array_equal(medians, value)
+    np.testing.assert_array_equal(sums, [[np.nan, value]] * 2)
+    np.testing.assert_array_equal(corrected[:, 1:-1, 1:-1], np.float32(7) - np.float32(value))
+    assert np.isnan(corrected[:, 0]).all()
+
+
 @pytest.mark.parametrize("axis", ["mu_y", "mu_x", "z"])
 def test_a_spline_has_no_answer_where_its_place_is_no_number(axis):
     crops, (mu_y, mu_x), _ = plain(3)

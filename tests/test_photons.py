@@ -46,7 +46,9 @@ def weighted(frames, spots, size, sigma, background):
             continue
         rows, columns = slice(y0, y0 + size), slice(x0, x0 + size)
         crop = frames[spot.frame, rows, columns] - background(spot, rows, columns)
-        shape = np.outer(profile(size, spot.y - y0 * PIXEL, sigma), profile(size, spot.x - x0 * PIXEL, sigma))
+        shape = np.outer(
+            profile(size, spot.y - y0 * PIXEL, sigma), profile(size, spot.x - x0 * PIXEL, sigma)
+        )
         shape /= shape.sum()
         found[i] = (shape * crop).sum() / (shape**2).sum() * GAIN / QE
     return found
@@ -98,7 +100,9 @@ def test_rows_come_back_in_the_order_of_the_table(scene, camera):
     movie, _, spots = scene
     order = np.random.default_rng(1).permutation(len(spots))
     sorted_ = smlm.integrate_photons(movie.chunk(frame=50), spots, camera=camera, psf=120.0)
-    mixed = smlm.integrate_photons(movie.chunk(frame=50), spots.iloc[order], camera=camera, psf=120.0)
+    mixed = smlm.integrate_photons(
+        movie.chunk(frame=50), spots.iloc[order], camera=camera, psf=120.0
+    )
     np.testing.assert_array_equal(mixed.photons, sorted_.photons.to_numpy()[order])
     np.testing.assert_array_equal(mixed.status, sorted_.status.to_numpy()[order])
 
@@ -192,7 +196,9 @@ def test_calibration_of_another_movie_takes_one_pass(scene):
 
 def test_offset_map(scene):
     movie, _, spots = scene
-    camera = smlm.as_camera(GAIN, offset=movie.isel(frame=0, drop=True) * 0 + OFFSET, quantum_efficiency=QE)
+    camera = smlm.as_camera(
+        GAIN, offset=movie.isel(frame=0, drop=True) * 0 + OFFSET, quantum_efficiency=QE
+    )
     number = smlm.as_camera(GAIN, offset=OFFSET, quantum_efficiency=QE)
     with_map, with_number = (
         smlm.integrate_photons(movie, spots, camera=c, psf=120.0) for c in (camera, number)
@@ -213,7 +219,9 @@ def test_widths_of_the_table_come_first(scene, camera):
 def test_rotation_by_a_quarter_turn_swaps_the_widths(scene, camera):
     movie, _, spots = scene
     one, two = (
-        smlm.integrate_photons(movie, spots, camera=camera, psf=smlm.as_psf(sigma_x=x, sigma_y=y, theta=t))
+        smlm.integrate_photons(
+            movie, spots, camera=camera, psf=smlm.as_psf(sigma_x=x, sigma_y=y, theta=t)
+        )
         for x, y, t in ((110.0, 160.0, 90.0), (160.0, 110.0, 0.0))
     )
     np.testing.assert_allclose(one.photons, two.photons, rtol=1e-5, atol=0.01)
@@ -237,30 +245,54 @@ def test_no_emitters(scene, camera):
 BAD = {
     "psf": (lambda m, t, c: (m, t, {"camera": c}), ParameterError, "no PSF"),
     "offset": (lambda m, t, c: (m, t, {"camera": GAIN, "psf": 120.0}), ParameterError, "offset"),
-    "missing": (lambda m, t, c: (m, t.drop(columns="x"), {"camera": c, "psf": 1.0}), TableError, "'x'"),
+    "missing": (
+        lambda m, t, c: (m, t.drop(columns="x"), {"camera": c, "psf": 1.0}),
+        TableError,
+        "'x'",
+    ),
     "background": (
         lambda m, t, c: (m, t.drop(columns="background"), {"camera": c, "psf": 120.0}),
         TableError,
         "background",
     ),
-    "beyond": (lambda m, t, c: (m, t.assign(y=t.y + 7000), {"camera": c, "psf": 120.0}), TableError, "nm"),
-    "frame": (lambda m, t, c: (m, t.assign(frame=t.frame + 1), {"camera": c, "psf": 120.0}), TableError, "frames"),
+    "beyond": (
+        lambda m, t, c: (m, t.assign(y=t.y + 7000), {"camera": c, "psf": 120.0}),
+        TableError,
+        "nm",
+    ),
+    "frame": (
+        lambda m, t, c: (m, t.assign(frame=t.frame + 1), {"camera": c, "psf": 120.0}),
+        TableError,
+        "frames",
+    ),
     "size": (
         lambda m, t, c: (m, t, {"camera": c, "psf": 120.0, "size_pixels": 65}),
         ParameterError,
         "size_pixels",
     ),
-    "method": (lambda m, t, c: (m, t, {"camera": c, "psf": 1.0, "method": "sum"}), ParameterError, "method"),
+    "method": (
+        lambda m, t, c: (m, t, {"camera": c, "psf": 1.0, "method": "sum"}),
+        ParameterError,
+        "method",
+    ),
     "other movie": (
         lambda m, t, c: (
             m,
             t,
-            {"camera": c, "psf": 1.0, "background": smlm.background_sparse_median(m[:200], window=50)},
+            {
+                "camera": c,
+                "psf": 1.0,
+                "background": smlm.background_sparse_median(m[:200], window=50),
+            },
         ),
         DimsError,
         "frame",
     ),
-    "no table": (lambda m, t, c: (m, t.to_numpy(), {"camera": c, "psf": 1.0}), TableError, "DataFrame"),
+    "no table": (
+        lambda m, t, c: (m, t.to_numpy(), {"camera": c, "psf": 1.0}),
+        TableError,
+        "DataFrame",
+    ),
 }
 
 

@@ -64,7 +64,9 @@ def test_is_true_as_far_as_the_method_goes(movie):
 def test_spline_passes_through_the_image_beside_the_middle_cross(movie):
     found = smlm.estimate_psf(movie, window=150, size_pixels=21).compute()
     beside = np.delete(np.arange(21), 10)
-    image, curve = (found[n].to_numpy()[np.ix_(beside, beside)] for n in ("psf_image", "psf_spline"))
+    image, curve = (
+        found[n].to_numpy()[np.ix_(beside, beside)] for n in ("psf_image", "psf_spline")
+    )
     np.testing.assert_allclose(curve, image, atol=1e-5)
     assert found.lag_y.to_numpy().tolist() == list(range(-10, 11))
 

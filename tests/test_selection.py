@@ -104,12 +104,40 @@ def test_dtypes_without_a_fast_path(dtype: str, length: int) -> None:
     assert_same(selection.rank(frames, length // 2), statement.rank(native, length // 2))
 
 
-def test_float64_nan_is_nan_in_every_statistic() -> None:
-    frames = np.arange(12.0).reshape(3, 2, 2)
-    frames[1, 0, 0] = np.nan
+@pytest.mark.parametrize("dtype", [np.float32, np.float64])
+@pytest.mark.parametrize("sign", [1, -1])
+def test_nan_is_nan_in_every_statistic(dtype: type, sign: int) -> None:
+    frames = np.arange(12, dtype=dtype).reshape(3, 2, 2)
+    frames[1, 0, 0] = np.copysign(np.nan, sign)
     lost = np.array([[True, False], [False, False]])
-    np.testing.assert_array_equal(np.isnan(selection.rank(frames, 0)), lost)
+    for k in range(3):
+        np.testing.assert_array_equal(np.isnan(selection.rank(frames, k)), lost)
+    np.testing.assert_array_equal(np.isnan(selection.median(frames)), lost)
     np.testing.assert_array_equal(np.isnan(selection.median_and_mad(frames)), [lost, lost])
+
+
+LARGE = float(np.finfo(np.float32).max)
+TINY = float(np.finfo(np.float32).smallest_subnormal)
+
+
+@pytest.mark.parametrize(
+    "samples",
+    [
+        [np.inf, 1, 2],
+        [np.inf, np.inf, 2],
+        [-np.inf, np.inf],
+        [-np.inf, -np.inf, 3, np.inf],
+        [LARGE, LARGE],
+        [LARGE, LARGE, -LARGE],
+        [0.0, -0.0, -1.0],
+        [TINY, -TINY, 2 * TINY, 0],
+    ],
+)
+def test_the_ends_of_float32(samples: list[float]) -> None:
+    frames = np.array(samples, np.float32).reshape(-1, 1, 1)
+    assert_same(selection.median_and_mad(frames), statement.median_and_mad(frames))
+    for k in range(len(frames)):
+        assert_same(selection.rank(frames, k), statement.rank(frames, k))
 
 
 @pytest.mark.parametrize("dtype", [np.uint16, np.float32, np.float64])

@@ -95,6 +95,19 @@ def test_odd_samples(frames: Array, cuts: list[int], first: int) -> None:
     assert_same(streamed(frames, cuts, first)[0], median_and_mad(frames))
 
 
+@pytest.mark.parametrize("length", [6, 7])
+def test_nan_and_infinity(length: int) -> None:
+    frames = np.arange(length * 4, dtype=np.float32).reshape(length, 1, 4)
+    frames[5, 0, 0] = np.nan
+    frames[1, 0, 1] = -np.copysign(np.nan, 1)
+    frames[1:, 0, 2] = np.inf
+    got, _ = streamed(frames, [2], 2)
+    assert_same(got, statement.median_and_mad(frames))
+    np.testing.assert_array_equal(
+        np.isnan(got[:, 0]), [[True, True, False, False], [True, True, True, False]]
+    )
+
+
 def test_camera_movie_takes_one_pass() -> None:
     rng = np.random.default_rng(1)
     light = rng.uniform(15, 45, (30, 40))

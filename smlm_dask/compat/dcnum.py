@@ -99,7 +99,9 @@ def _kernel_size(kernel_size: int, n: int) -> int:
             "kernel_size", got=repr(kernel_size), wanted="a positive number", fix="kernel_size=200"
         )
     if kernel_size > n:
-        warnings.warn(f"kernel_size {kernel_size} is cut to the {n} frames of the movie", stacklevel=3)
+        warnings.warn(
+            f"kernel_size {kernel_size} is cut to the {n} frames of the movie", stacklevel=3
+        )
     return min(kernel_size, n)
 
 

@@ -112,7 +112,9 @@ def bkgd_spatial_mean(
     """
     radii = _pairs("channels_mean_radii_pix", channels_mean_radii_pix, len(channels))
     taps = [tuple(gaussian_taps(r / 2) for r in pair) for pair in radii]
-    lazy = [spatial_mean(as_movie(c, pixel_size=1.0), *t) for c, t in zip(channels, taps, strict=True)]
+    lazy = [
+        spatial_mean(as_movie(c, pixel_size=1.0), *t) for c, t in zip(channels, taps, strict=True)
+    ]
     factors = [seed_noise_factor(*t) for t in taps]
     corrections = [np.float32(1)] * len(lazy) if noise_corrections is None else noise_corrections
     for i, factor in enumerate(factors):
@@ -238,7 +240,9 @@ def _border_dtype(channel: Any) -> str:
 
 def _border(channel: Any, camera: xr.Dataset) -> xr.Dataset:
     origin = pd.DataFrame({"x0": np.zeros(len(channel)), "y0": np.zeros(len(channel))})
-    return integrate_photons(_crops(channel, (1.0, 1.0)), origin, camera=camera, method="border-padded")
+    return integrate_photons(
+        _crops(channel, (1.0, 1.0)), origin, camera=camera, method="border-padded"
+    )
 
 
 def _crops(channel: Any, pixel: tuple[float, float]) -> xr.DataArray:
@@ -375,7 +379,10 @@ def _each(name: str, value: Any, n: int) -> list[Any]:
         return [value] * n
     if len(value) != n:
         raise ParameterError(
-            name, got=f"{len(value)} values", wanted=f"one, or one for each of {n} channels", fix="check it"
+            name,
+            got=f"{len(value)} values",
+            wanted=f"one, or one for each of {n} channels",
+            fix="check it",
         )
     return list(value)
 
@@ -421,7 +428,10 @@ def _table(given: Info, each: Info, i: int, place: Any) -> pd.DataFrame:
     missing = [seed for seed in names.values() if given[seed] is None]
     if missing:
         raise TableError(
-            "integrate_crop", got=f"no {missing}", wanted="them, for weighted channels", fix="pass them"
+            "integrate_crop",
+            got=f"no {missing}",
+            wanted="them, for weighted channels",
+            fix="pass them",
         )
     columns = {ours: _column(given[seed], i, place) for ours, seed in names.items()}
     pixel_y, pixel_x = each["channels_pixels_nm"][i]
@@ -442,7 +452,8 @@ def _own_widths(given: Info, i: int, place: Any, model: str) -> dict[str, Any]:
         return {} if own is None else {"sigma": _column(own, i, place)}
     wanted = {"sigma_x": "sigma_x_fit", "sigma_y": "sigma_y_fit"}
     found = {
-        ours: given[seed] if given[seed] is not None else given["sigma_fit"] for ours, seed in wanted.items()
+        ours: given[seed] if given[seed] is not None else given["sigma_fit"]
+        for ours, seed in wanted.items()
     }
     found["theta"] = given["sigma_angle"]
     return {name: _column(v, i, place) for name, v in found.items() if v is not None}
@@ -470,16 +481,24 @@ def _psf(given: Info, each: Info, i: int) -> xr.Dataset:
             theta=each["channels_psf_thetas_deg"][i],
         )
     raise ParameterError(
-        "channels_fit_models", got=repr(model), wanted="isogauss, gauss or spline", fix="check the name"
+        "channels_fit_models",
+        got=repr(model),
+        wanted="isogauss, gauss or spline",
+        fix="check the name",
     )
 
 
 def _gathered(parts: list[Info], each: Info, places: list[Any]) -> tuple[Any, Info]:
     weighted = each["channels_weighted_integrations"]
     nothing = [_graph.from_array(np.full(len(p), np.nan, "f4")) for p in places]
-    info: Info = {n: each[n] for n in ("channels_weighted_integrations", "channels_fit_models", "channels_pixels_nm")}
+    info: Info = {
+        n: each[n]
+        for n in ("channels_weighted_integrations", "channels_fit_models", "channels_pixels_nm")
+    }
     info["psf_sums"] = [p.get("sum", n) for p, n in zip(parts, nothing, strict=True)]
-    info["weighted_denominators"] = [p.get("square", n) for p, n in zip(parts, nothing, strict=True)]
+    info["weighted_denominators"] = [
+        p.get("square", n) for p, n in zip(parts, nothing, strict=True)
+    ]
     info["background_vector"] = _graph.scatter([p["level"] for p in parts], places, "f4")
     if not all(weighted):
         info["border_medians"] = [p["border"] for p in parts]

@@ -97,9 +97,9 @@ def clean(ranges: NDArray[Any], fraction: float, threshold: float) -> NDArray[np
     if fraction == 1:
         return np.ones(len(ranges), np.bool_)
     deviation = _deviation(_score(ranges))
-    limit = np.quantile(deviation, fraction)
+    limit = float(np.quantile(deviation, fraction))
     if threshold:
-        scaled = np.var(deviation) * 150 / threshold
+        scaled = float(np.var(deviation)) * 150 / threshold
         removed = np.sum(deviation > scaled) / len(deviation)
         limit = scaled if 1 - removed >= fraction else limit
     used: NDArray[np.bool_] = deviation <= limit

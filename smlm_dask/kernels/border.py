@@ -60,7 +60,8 @@ def border_sums(
         total = np.zeros(len(medians))
         add_dots(crops.part(part), (count,), 1.0, total)
         pixels = count.sum((1, 2)) if padding else size[0] * size[1]
-        sums[part, 0] = total - medians * np.float64(pixels)
+        with np.errstate(invalid="ignore"):  # a border of infinities has no sum above it
+            sums[part, 0] = total - medians * np.float64(pixels)
         sums[part, 1] = medians
     sums[~crops.valid] = np.nan
     return sums
@@ -92,7 +93,8 @@ def remove_border_background(
     corrected, medians = np.empty(np.shape(crops), work), np.empty(n, work)
     for part, count, found in _batches(placed, padding):
         medians[part] = found
-        np.subtract(placed.frames[part], found[:, None, None], out=corrected[part])
+        with np.errstate(invalid="ignore"):
+            np.subtract(placed.frames[part], found[:, None, None], out=corrected[part])
         corrected[part][count == 0] = 0
     return corrected, medians
 

@@ -17,12 +17,20 @@ from smlm_dask.kernels.photons import (
 )
 from smlm_dask.kernels.reason import Reason
 
-__all__ = ["COLUMNS", "RESULTS", "integrate_border", "integrate_gaussian", "integrate_spline", "without_border"]
+__all__ = [
+    "COLUMNS",
+    "RESULTS",
+    "integrate_border",
+    "integrate_gaussian",
+    "integrate_spline",
+    "without_border",
+]
 
 Array = NDArray[Any]
 
 # What a row of the table carries into a task, and what comes back.
 COLUMNS = ("y0", "x0", "mu_y", "mu_x", "z", "background", "sigma_y", "sigma_x", "theta")
+WIDTHS = ("sigma_y", "sigma_x", "theta")
 RESULTS = ("photons", "border_level", "psf_sum", "psf_square", "status")
 
 
@@ -76,11 +84,12 @@ def integrate_gaussian(
     given = (np.full(len(rows), value) for value in (sigma_y, sigma_x, theta))
     widths = [c if has else g for c, has, g in zip(columns, own, given, strict=True)]
     light = background * (quantum_efficiency / gain)
+    centre: dict[str, Any] = {"mu_y": mu_y, "mu_x": mu_x, "pixel": pixel}
     cut = _cut(block, frame, y0, x0, size, light, offset, images, image_index, image_offset)
     if (widths[2] == 0).all() or np.array_equal(widths[0], widths[1]):
-        sums = gaussian_sums(*cut, mu_y, mu_x, *widths[:2], pixel=pixel)
+        sums = gaussian_sums(**cut, **centre, **dict(zip(WIDTHS[:2], widths, strict=False)))
     else:
-        sums = rotated_sums(*cut, mu_y, mu_x, *widths, pixel=pixel)
+        sums = rotated_sums(**cut, **centre, **dict(zip(WIDTHS, widths, strict=True)))
     return _results(sums, gain / quantum_efficiency, y0, x0, size, block.shape)
 
 
@@ -104,8 +113,10 @@ def integrate_spline(
     """Photons by projection on a three-dimensional cubic spline."""
     y0, x0, mu_y, mu_x, z, background, *_ = rows.T
     light = background * (quantum_efficiency / gain)
+    centre: dict[str, Any] = {"mu_y": mu_y, "mu_x": mu_x, "pixel": pixel}
     cut = _cut(block, frame, y0, x0, size, light, offset, images, image_index, image_offset)
-    sums = spline_sums(*cut, mu_y, mu_x, z, knots_y, knots_x, knots_z, coefficients, pixel=pixel)
+    knots = {"ty": knots_y, "tx": knots_x, "tz": knots_z}
+    sums = spline_sums(**cut, **centre, z=z, **knots, coeffs=coefficients)
     return _results(sums, gain / quantum_efficiency, y0, x0, size, block.shape)
 
 
@@ -120,7 +131,7 @@ def _cut(
     images: Array,
     image_index: Array,
     image_offset: Array,
-) -> tuple[Any, ...]:
+) -> dict[str, Any]:
     """Where the crops are and what to subtract: a level for each, or an image for each frame."""
     if np.ndim(offset):  # a map of the camera's offset is a background image for all frames
         frames = len(block)
@@ -128,8 +139,17 @@ def _cut(
         image_index, image_offset = np.zeros(frames, "i8"), np.zeros(frames)
     else:
         level = level + offset
-    corner = y0.astype("i8"), x0.astype("i8")
-    return block, frame, *corner, size, level, images, image_index, image_offset
+    return {
+        "frames": block,
+        "index": frame,
+        "y0": y0.astype("i8"),
+        "x0": x0.astype("i8"),
+        "size": size,
+        "level": level,
+        "series": images,
+        "series_index": image_index,
+        "series_offset": image_offset,
+    }
 
 
 def _results(

@@ -30,7 +30,9 @@ def psf_parts(size: int) -> dict[str, tuple[int, tuple[int, ...]]]:
     shapes |= dict.fromkeys(IMAGES, (size, size))
     shapes |= {"knots_x": (size + 3,), "knots_y": (size + 3,), "coefficients": (size - 1, size - 1)}
     begins = np.cumsum([0, *(int(np.prod(s)) for s in shapes.values())]).tolist()
-    return {name: (begin, shape) for begin, (name, shape) in zip(begins, shapes.items(), strict=False)}
+    return {
+        name: (begin, shape) for begin, (name, shape) in zip(begins, shapes.items(), strict=False)
+    }
 
 
 def psf_shape(
@@ -52,7 +54,7 @@ def psf_shape(
     level = (psf - fit.offset) / fit.amplitude
     drawn = gaussian_image(fit, size, pixel_size, seed_pixels=seed)
     tx, ty, coefficients = spline(level, pixel_size)
-    y, x = (np.arange(-(size // 2), size // 2 + 1) * p for p in pixel_size)
+    y, x = (np.arange(-(size // 2), size // 2 + 1) * np.float64(p) for p in pixel_size)
     curve = evaluate_spline(tx, ty, coefficients, y, x)
     numbers = np.sqrt(fit.sigma_x * fit.sigma_y), *fit[:5], _reason(psf, fit.sigma_x)
     return _pack(numbers, lags, level, drawn, curve, tx, ty, coefficients)

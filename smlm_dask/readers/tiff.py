@@ -1,8 +1,8 @@
 """TIFF movies: OME, ImageJ, Micro-Manager, shaped and plain, in one file or several, of any size.
 
-The pages are listed here and not by tifffile: 100,000 pages take 0.5 s instead of 2 s (and 20,000
-pages that each carry their own metadata 0.1 s instead of 48 s), and every page is compared with the
-first. tifffile reads the metadata and decodes compressed pages.
+The pages are listed here and not by tifffile: half its time for plain pages (about 8 us a page),
+0.2 s instead of 48 s for 20,000 pages that each carry their own metadata, and every page is
+compared with the first. tifffile reads the metadata and decodes compressed pages.
 """
 
 from __future__ import annotations

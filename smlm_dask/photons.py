@@ -19,7 +19,7 @@ from smlm_dask.kernels.integrate import (
     integrate_gaussian,
     integrate_spline,
 )
-from smlm_dask.movie import as_movie, check_movie
+from smlm_dask.movie import as_movie, check_movie, check_samples
 from smlm_dask.table import check_table
 from smlm_dask.variables import to_dataset
 
@@ -103,7 +103,7 @@ def integrate_photons(
     ('emitter',)
     """
     crops = isinstance(movie, xr.DataArray) and movie.dims == ("emitter", "y", "x")
-    movie = _as_frames(movie) if crops else check_movie(movie)
+    movie = _as_frames(check_samples(movie)) if crops else check_movie(movie)
     size = (movie.shape[1], movie.shape[2]) if crops else _size(movie, size_pixels)
     light = _light(movie, background)
     columns = _columns(method, light.flat, crops)

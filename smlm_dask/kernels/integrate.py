@@ -86,10 +86,11 @@ def integrate_gaussian(
     light = background * (quantum_efficiency / gain)
     centre: dict[str, Any] = {"mu_y": mu_y, "mu_x": mu_x, "pixel": pixel}
     cut = _cut(block, frame, y0, x0, size, light, offset, images, image_index, image_offset)
-    if (widths[2] == 0).all() or np.array_equal(widths[0], widths[1]):
-        sums = gaussian_sums(**cut, **centre, **dict(zip(WIDTHS[:2], widths, strict=False)))
+    shape: dict[str, Any] = dict(zip(WIDTHS, widths, strict=True))
+    if (shape["theta"] == 0).all() or np.array_equal(shape["sigma_y"], shape["sigma_x"]):
+        sums = gaussian_sums(**cut, **centre, sigma_y=shape["sigma_y"], sigma_x=shape["sigma_x"])
     else:
-        sums = rotated_sums(**cut, **centre, **dict(zip(WIDTHS, widths, strict=True)))
+        sums = rotated_sums(**cut, **centre, **shape)
     return _results(sums, gain / quantum_efficiency, y0, x0, size, block.shape)
 
 
@@ -115,8 +116,8 @@ def integrate_spline(
     light = background * (quantum_efficiency / gain)
     centre: dict[str, Any] = {"mu_y": mu_y, "mu_x": mu_x, "pixel": pixel}
     cut = _cut(block, frame, y0, x0, size, light, offset, images, image_index, image_offset)
-    knots = {"ty": knots_y, "tx": knots_x, "tz": knots_z}
-    sums = spline_sums(**cut, **centre, z=z, **knots, coeffs=coefficients)
+    knots: dict[str, Any] = {"knots_y": knots_y, "knots_x": knots_x, "knots_z": knots_z}
+    sums = spline_sums(**cut, **centre, z=z, **knots, coefficients=coefficients)
     return _results(sums, gain / quantum_efficiency, y0, x0, size, block.shape)
 
 

@@ -87,7 +87,7 @@ class Job:
         return self.report or self.out.with_suffix(".png")
 
 
-@main.command()
+@main.command(short_help="Gain, background, PSF and photons of a movie.")
 @click.argument("movie", type=click.Path(path_type=Path))
 @click.option("--pixel-size", type=float, required=True, help="Width of a pixel in the sample, nm.")
 @click.option("--out", type=click.Path(path_type=Path), required=True, help="New zarr store.")
@@ -305,7 +305,7 @@ LIGHT = Light(background=60, gradient=0.8)
 CAMERA = Camera(gain=0.46, offset=100, read_noise=1.4, quantum_efficiency=0.82)
 
 
-@main.command()
+@main.command(short_help="Estimates beside the truth, on a simulated movie.")
 @click.option("--frames", type=int, default=1000, show_default=True, help="Frames of the movie.")
 @click.option("--seed", type=int, default=0, show_default=True, help="Same seed, same movie.")
 @click.option("--out", type=click.Path(path_type=Path), help="Folder.  [default: a temporary one]")

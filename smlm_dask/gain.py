@@ -9,7 +9,7 @@ import xarray as xr
 
 from smlm_dask import _graph
 from smlm_dask.errors import ParameterError
-from smlm_dask.kernels.gain import FIT_NAMES, robust_moments, robust_variance, transfer_curve
+from smlm_dask.kernels.gain import robust_moments, robust_variance, transfer_curve
 from smlm_dask.movie import check_movie
 from smlm_dask.variables import to_dataset
 
@@ -91,7 +91,7 @@ def estimate_gain(
     return to_dataset(
         "estimate_gain",
         values,
-        coords=coords | {"parameter": list(FIT_NAMES)},
+        coords=coords,
         passes=1 if window else _graph.stream_passes(_graph.movie_data(movie)),
         parameters={"window": window, "bins": bins},
     )

@@ -38,7 +38,9 @@ Lines = list[tuple[str, str]]
 
 
 def _camera(camera: xr.Dataset) -> Lines:
-    low, high = np.nanpercentile(camera["signal_mean"].to_numpy(), (5, 95))
+    values = camera["signal_mean"].to_numpy()
+    values = values[np.isfinite(values)]
+    low, high = np.percentile(values, (5, 95)) if values.size else (np.nan, np.nan)
     level = f"{low:.4g} to {high:.4g} adu (5 % to 95 % of the pixels)"
     if int(camera["status"]) != Reason.OK:
         return [("gain", f"no answer: {reason_words(camera['status'])}"), ("level", level)]

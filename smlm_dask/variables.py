@@ -55,7 +55,7 @@ VARIABLES: dict[str, Variable] = {
     "bin_variance": _variable("bin", "adu2", "mean variance of the pixels of a bin"),
     "bin_count": _variable("bin", "1", "number of pixels in a bin"),
     "regression": _variable(
-        "parameter", "", "line through the bins, as scipy.stats.linregress gives it"
+        "parameter", "", "slope, intercept, rvalue, pvalue, stderr and intercept_stderr of the line"
     ),
     # background
     "background": Variable(

@@ -11,7 +11,6 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from scipy.special import erfc
-from statements import photons as statement
 
 from smlm_dask.kernels.erf import REACH, interval_share, signed_tail
 from smlm_dask.kernels.photons import (
@@ -22,6 +21,7 @@ from smlm_dask.kernels.photons import (
     rotated_sums,
     spline_sums,
 )
+from tests.statements import photons as statement
 
 REFERENCE = Path(__file__).parent / "reference" / "smlmlp"
 CASES = [

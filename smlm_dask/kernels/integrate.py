@@ -87,7 +87,7 @@ def integrate_gaussian(
     centre: dict[str, Any] = {"mu_y": mu_y, "mu_x": mu_x, "pixel": pixel}
     cut = _cut(block, frame, y0, x0, size, light, offset, images, image_index, image_offset)
     shape: dict[str, Any] = dict(zip(WIDTHS, widths, strict=True))
-    if (shape["theta"] == 0).all() or np.array_equal(shape["sigma_y"], shape["sigma_x"]):
+    if (shape["theta"] == 0).all():  # a turned round Gaussian is another one: the pixel turns too
         sums = gaussian_sums(**cut, **centre, sigma_y=shape["sigma_y"], sigma_x=shape["sigma_x"])
     else:
         sums = rotated_sums(**cut, **centre, **shape)

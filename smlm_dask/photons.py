@@ -220,7 +220,7 @@ def _rows(
     place = _corner if "frame" in columns else _corner_of_crop
     for i, axis in enumerate("yx"):
         rows[:, i], rows[:, 2 + i] = place(movie, table, axis, size[i])
-    rows[:, 4] = table["z"] if "z" in table else 0.0
+    rows[:, 4] = table.get("z", 0.0)
     rows[:, 5] = table["background"] if "background" in columns else 0.0
     for i, name in enumerate(_own(table), start=6):
         if name is not None:

@@ -168,10 +168,15 @@ def plot_psf(axes: Axes, psf: xr.Dataset) -> None:
     image, fit = _near(psf, psf["psf_image"]), _near(psf, psf["psf_fit"])
     drawn = axes.imshow(image, extent=_extent(image), origin="upper", cmap=SHAPE, vmin=0, vmax=1)
     _bar(axes, drawn, "relative to the peak of the fit", extend="both")
-    contours: dict[str, Any] = {"levels": [0.25, 0.5, 0.75], "colors": "w", "linewidths": 1.2}
-    fit = _fine(_fine(fit, "lag_x", "cubic"), "lag_y", "cubic")
-    axes.contour(fit["lag_x"], fit["lag_y"], fit, **contours)
+    _contours(axes, _fine(_fine(fit, "lag_x", "cubic"), "lag_y", "cubic"))
     return None
+
+
+def _contours(axes: Axes, fit: xr.DataArray) -> None:
+    # matplotlib warns of contours that are nowhere.
+    levels = [level for level in (0.25, 0.5, 0.75) if float(fit.min()) < level < float(fit.max())]
+    if levels:
+        axes.contour(fit["lag_x"], fit["lag_y"], fit, levels=levels, colors="w", linewidths=1.2)
 
 
 def plot_psf_profile(axes: Axes, psf: xr.Dataset) -> None:

@@ -1,0 +1,53 @@
+"""The only room that calls dask.array: it places kernels on chunks and knows no physics.
+
+Every array made here has a numpy meta, a name that starts with its kernel's name (what the dashboard
+shows) and ends with a token of everything that decides its values, and one task per block.
+"""
+
+from smlm_dask._graph.arrays import (
+    Array,
+    apply,
+    blocks,
+    chunk_bytes,
+    finish,
+    from_array,
+    is_lazy,
+    movie_data,
+    ratio,
+    scatter,
+    where,
+    whole,
+    write,
+)
+from smlm_dask._graph.emitters import emitter_map, one_image_each, series_map
+from smlm_dask._graph.frames import frame_difference, frame_map, tile, whole_frames, window_map
+from smlm_dask._graph.passes import second_pass, shares_source
+from smlm_dask._graph.stream import stream_passes, stream_selection
+
+__all__ = [
+    "Array",
+    "apply",
+    "blocks",
+    "chunk_bytes",
+    "emitter_map",
+    "finish",
+    "frame_difference",
+    "frame_map",
+    "from_array",
+    "is_lazy",
+    "movie_data",
+    "one_image_each",
+    "ratio",
+    "scatter",
+    "second_pass",
+    "series_map",
+    "shares_source",
+    "stream_passes",
+    "stream_selection",
+    "tile",
+    "where",
+    "whole",
+    "whole_frames",
+    "window_map",
+    "write",
+]

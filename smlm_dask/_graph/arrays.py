@@ -1,0 +1,158 @@
+"""Arrays out of tasks: names, references, and the small things every other module here needs."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from itertools import pairwise
+from typing import Any
+
+import dask
+import dask.array as da
+import numpy as np
+from dask._task_spec import GraphNode, Task, TaskRef
+from dask.base import tokenize
+from dask.blockwise import blockwise
+from dask.highlevelgraph import HighLevelGraph, MaterializedLayer
+from dask.layers import ArraySliceDep
+from numpy.typing import ArrayLike, DTypeLike, NDArray
+
+Array = da.Array
+Kernel = Callable[..., Any]
+Chunks = tuple[tuple[int, ...], ...]
+Tasks = dict[Any, GraphNode]
+
+
+def chunk_bytes() -> int:
+    """Bytes of input one task may hold: the dask.config key ``smlm_dask.chunk-bytes``."""
+    return int(dask.utils.parse_bytes(dask.config.get("smlm_dask.chunk-bytes", "128 MiB")))
+
+
+def is_lazy(value: object) -> bool:
+    """Whether ``value`` is a dask array."""
+    return isinstance(value, da.Array)
+
+
+def from_array(values: ArrayLike, chunks: Any = -1) -> Array:
+    """A dask array over values in memory; a dask array as it is."""
+    return values if isinstance(values, da.Array) else da.from_array(np.asarray(values), chunks)
+
+
+def movie_data(movie: Any) -> Array:
+    """The samples of a movie as a dask array; values in memory are cut along frames by the budget."""
+    data = movie.data
+    if isinstance(data, da.Array):
+        return data
+    frame = max(1, data.nbytes // max(1, len(data)))
+    return da.from_array(data, (max(1, chunk_bytes() // frame), -1, -1))
+
+
+def whole(value: Any) -> Any:
+    """``value`` in one block if it is lazy."""
+    return value.rechunk(-1) if isinstance(value, da.Array) and value.npartitions > 1 else value
+
+
+def build(
+    name: str, tasks: Tasks, inputs: Sequence[Any], chunks: Chunks, dtype: DTypeLike
+) -> Array:
+    arrays = {a.name: a for a in inputs if isinstance(a, da.Array)}
+    inputs = list(arrays.values())
+    graph = HighLevelGraph.from_collections(name, MaterializedLayer(tasks), inputs)
+    return da.Array(graph, name, chunks, dtype=np.dtype(dtype))
+
+
+def named(kernel: Kernel, *parts: object) -> str:
+    # The kernel's import path, not the function: the token of a jitted function differs per process.
+    identity = [a.name if isinstance(a, da.Array) else a for a in parts]
+    return f"{kernel.__name__}-{tokenize(kernel.__module__, kernel.__qualname__, identity)}"
+
+
+def block(array: Array, *index: int) -> TaskRef:
+    return TaskRef((array.name, *index))
+
+
+def argument(value: Any) -> Any:
+    """What a task receives: the only block of a lazy value, any other value as it is."""
+    return block(value, *(0,) * value.ndim) if isinstance(value, da.Array) else value
+
+
+def edges(sizes: Sequence[int]) -> NDArray[np.int64]:
+    return np.concatenate([[0], np.cumsum(sizes, dtype=np.int64)])
+
+
+def spans(sizes: Sequence[int]) -> list[tuple[int, int]]:
+    return list(pairwise(edges(sizes).tolist()))
+
+
+def blocks(function: Kernel, chunks: Chunks, dtype: DTypeLike, *arguments: Any, name: str) -> Array:
+    """An array whose block is ``function(location, *arguments)``.
+
+    ``location`` is one ``(start, stop)`` pair for each axis, in samples from the array's origin. One
+    symbolic layer, not a task for each block: a million frames build in no time and pickle small.
+    """
+    full = f"{name}-{tokenize(function, chunks, np.dtype(dtype).str, *arguments)}"
+    axes = "abcdefg"[: len(chunks)]
+    pairs = [x for a in arguments for x in (a, None)]
+    where = ArraySliceDep(chunks), axes
+    layer = blockwise(_at, full, axes, *where, function, None, *pairs, numblocks={})
+    graph = HighLevelGraph.from_collections(full, layer)
+    return da.Array(graph, full, chunks, dtype=np.dtype(dtype))
+
+
+def _at(slices: tuple[slice, ...], function: Kernel, *arguments: Any) -> NDArray[Any]:
+    return np.asarray(function(tuple((s.start, s.stop) for s in slices), *arguments))
+
+
+def finish(
+    kernel: Kernel, *arguments: Any, shape: tuple[int, ...] = (), dtype: DTypeLike = "f8"
+) -> Array:
+    """``kernel(*arguments)`` in one task; lazy arguments arrive whole."""
+    arguments = tuple(whole(a) for a in arguments)
+    name = named(kernel, *arguments, shape, np.dtype(dtype).str)
+    key = (name, *(0,) * len(shape))
+    task = Task(key, kernel, *(argument(a) for a in arguments))
+    return build(name, {key: task}, arguments, tuple((n,) for n in shape), dtype)
+
+
+def apply(kernel: Kernel, data: Array) -> Array:
+    """``kernel`` on every block, whose shape and dtype it keeps."""
+    return da.map_blocks(kernel, data, dtype=data.dtype, meta=data._meta, name=named(kernel, data))
+
+
+def where(good: Array, value: Array) -> Array:
+    """``value`` where ``good``, else NaN."""
+    return da.where(good, value, np.nan)
+
+
+def ratio(numerator: Array, denominator: Array) -> Array:
+    """Quotient, inf or NaN where the denominator is zero, without a warning."""
+    return da.map_blocks(_ratio, numerator, denominator, dtype=numerator.dtype)
+
+
+def _ratio(numerator: NDArray[Any], denominator: NDArray[Any]) -> NDArray[Any]:
+    with np.errstate(divide="ignore", invalid="ignore"):
+        return np.asarray(numerator / denominator)
+
+
+def put_back(values: NDArray[Any], order: NDArray[np.int64]) -> NDArray[Any]:
+    out = np.empty_like(values)
+    out[order] = values
+    return out
+
+
+def scatter(parts: Sequence[Array], places: Sequence[NDArray[np.int64]], dtype: DTypeLike) -> Array:
+    """One array with ``parts[i]`` at ``places[i]``."""
+    joined = da.concatenate([p.astype(dtype) for p in parts]) if parts else da.zeros(0, dtype=dtype)
+    order = np.concatenate(places) if len(places) else np.zeros(0, np.int64)
+    if (order == np.arange(len(order))).all():
+        return joined
+    return finish(put_back, joined, order, shape=joined.shape, dtype=dtype)
+
+
+def write(sources: Sequence[Array], targets: Sequence[Any]) -> None:
+    """Compute all ``sources`` together, each into its target array.
+
+    One ``da.store`` for all: separate ones would be optimised apart, and read the movie once each.
+    The chunks fit the targets', so tasks never share a stored chunk and need no lock.
+    """
+    if sources:
+        da.store(list(sources), list(targets), lock=False)

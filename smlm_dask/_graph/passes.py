@@ -1,0 +1,54 @@
+"""A second reading of the movie, where a whole-movie result meets each of its chunks."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import dask.array as da
+from dask._task_spec import Alias, convert_legacy_graph
+from dask.base import tokenize
+from dask.core import flatten
+from dask.highlevelgraph import HighLevelGraph, MaterializedLayer
+
+from smlm_dask._graph.arrays import Array, Tasks
+
+
+def shares_source(local: Sequence[Any], other: Sequence[Any]) -> bool:
+    """Whether any lazy array of ``other`` is computed from a layer that ``local`` is read from."""
+    layers = [set(a.dask.layers) for a in (*local, *other) if isinstance(a, da.Array)]
+    count = sum(isinstance(a, da.Array) for a in local)
+    mine, theirs = set().union(*layers[:count]), set().union(*layers[count:])
+    return bool(mine & theirs)
+
+
+def second_pass(local: Sequence[Array], outer: Sequence[Any]) -> list[Array]:
+    """``local`` under new keys, so that a task may need a whole-movie result and a chunk at once.
+
+    A whole-movie result (``outer``) that feeds a per-chunk task makes dask keep every chunk until the
+    result is there. Renaming every key of the joint, culled graph of all local inputs makes the chunks
+    of the second use other tasks: each is read again when it is needed and let go. One token for all
+    of them (two reads, not three); the token comes from the outer results, so that two second passes
+    in one compute do not hold each other's chunks.
+    """
+    token = tokenize([a.name for a in outer if isinstance(a, da.Array)])
+    graph = HighLevelGraph.merge(*(a.dask for a in local))
+    wanted = set(flatten([a.__dask_keys__() for a in local]))
+    nodes = convert_legacy_graph(dict(graph.cull(wanted)))
+    names = {key: _again(key, token) for key in nodes}
+    renamed: Tasks = {names[k]: node.substitute(names, key=names[k]) for k, node in nodes.items()}
+    source = f"second-pass-{tokenize(token, [a.name for a in local])}"
+    return [_alias(a, token, source, renamed) for a in local]
+
+
+def _again(key: Any, token: str) -> Any:
+    return (f"{key[0]}~{token}", *key[1:]) if isinstance(key, tuple) else f"{key}~{token}"
+
+
+def _alias(array: Array, token: str, source: str, renamed: Tasks) -> Array:
+    name = f"{array.name}~~{token}"
+    keys = list(flatten(array.__dask_keys__()))
+    alias = {(name, *k[1:]): Alias((name, *k[1:]), _again(k, token)) for k in keys}
+    layers = {source: MaterializedLayer(renamed), name: MaterializedLayer(alias)}
+    graph = HighLevelGraph(layers, {source: set(), name: {source}})
+    return da.Array(graph, name, array.chunks, dtype=array.dtype, meta=array._meta)

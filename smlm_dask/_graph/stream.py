@@ -1,0 +1,134 @@
+"""Exact median and MAD over all frames of a movie that does not fit in memory."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from dask._task_spec import List, Task, TaskRef, convert_legacy_graph
+from dask.local import get_sync
+from numpy.typing import NDArray
+
+from smlm_dask._graph.arrays import Array, Tasks, block, build, chunk_bytes, named
+from smlm_dask._graph.frames import parts_of, tile, whole_frames, window_map
+from smlm_dask.kernels import streaming
+from smlm_dask.kernels.selection import median_and_mad
+
+# At most so many readings: the bounds kernels/streaming.py states.
+MOST_PASSES = {"u1": 6, "i1": 6, "b1": 6, "u2": 10, "i2": 10, "f4": 18}
+FIRST_FRAMES = 200
+
+
+def stream_passes(data: Array) -> int:
+    """At most so many readings of ``data`` make ``stream_selection``."""
+    streams = data.nbytes > chunk_bytes() and data.dtype.str[1:] in MOST_PASSES
+    return MOST_PASSES[data.dtype.str[1:]] if streams else 1
+
+
+def stream_selection(data: Array) -> Array:
+    """Median and MAD over all frames, exactly: ``(frame, y, x) -> (2, y, x)``.
+
+    1. A movie within the byte budget, or of a dtype that cannot be counted, is one window (the
+       latter is held in memory: there is no way to select among its values in bounded space).
+    2. Otherwise every pass counts each block against the open searches and adds the counts up;
+       between passes one task narrows the searches.
+    3. A later pass reads a block only if a search is still open: the read happens inside its task,
+       from the block's own piece of the graph, so passes that are not needed cost nothing, and no
+       block is kept from one pass to the next.
+    """
+    kind = np.dtype("f4") if data.dtype == np.float32 else np.dtype("f8")
+    if stream_passes(data) == 1:
+        tiled = tile(data, len(data))
+        return window_map(median_and_mad, tiled, [0], len(data), lead=(2,), dtype=kind)[0]
+    data = whole_frames(data)
+    name = named(streaming.finish, data)
+    tasks = _stream_tasks(data, name, MOST_PASSES[data.dtype.str[1:]])
+    chunks = ((2,), (data.shape[1],), (data.shape[2],))
+    return build(name, tasks, [data], chunks, kind)
+
+
+def _stream_tasks(data: Array, name: str, passes: int) -> Tasks:
+    parts, _ = parts_of(data, 0, min(FIRST_FRAMES, len(data)), (0, 0))
+    begin = Task((f"start-{name}",), _start, List(*parts))
+    tasks: Tasks = {begin.key: begin}
+    state, blocks_again = begin.key, _deferred(data)
+    for p in range(passes):
+        counts = []
+        for i in range(data.numblocks[0]):
+            part = blocks_again[i] if p else block(data, i, 0, 0)
+            counts.append(Task((f"count-{name}", p, i), _count, part, TaskRef(state)))
+        tree = _tree(counts, f"add-{name}-{p}")
+        tasks |= {t.key: t for t in (*counts, *tree)}
+        last = (tree or counts)[-1].key
+        step = Task((f"narrow-{name}", p), _narrow, TaskRef(state), TaskRef(last), len(data))
+        tasks[step.key] = step
+        state = step.key
+    tasks[(name, 0, 0, 0)] = Task((name, 0, 0, 0), streaming.finish, TaskRef(state))
+    return tasks
+
+
+def _tree(leaves: Sequence[Task], name: str, width: int = 4) -> list[Task]:
+    """Tasks that add the results of ``leaves`` by fours; the last one holds the sum."""
+    tasks: list[Task] = []
+    level = [leaf.key for leaf in leaves]
+    while len(level) > 1:
+        groups = [level[i : i + width] for i in range(0, len(level), width)]
+        sums = [
+            Task((name, len(tasks) + j), _add, List(*(TaskRef(k) for k in group)))
+            for j, group in enumerate(groups)
+        ]
+        tasks += sums
+        level = [t.key for t in sums]
+    return tasks
+
+
+@dataclass(frozen=True)
+class Deferred:
+    """A block that is computed where and when it is asked for: its own piece of the graph."""
+
+    graph: Tasks
+    key: Any
+
+    def __call__(self) -> NDArray[Any]:
+        return np.asarray(get_sync(self.graph, self.key))
+
+
+def _deferred(data: Array) -> list[Deferred]:
+    keys = [(data.name, i, 0, 0) for i in range(data.numblocks[0])]
+    nodes = convert_legacy_graph(dict(data.dask.cull(set(keys))))
+    return [Deferred(_cone(nodes, key), key) for key in keys]
+
+
+def _cone(nodes: Tasks, key: Any) -> Tasks:
+    """What ``key`` is computed from."""
+    found: Tasks = {}
+    open_ = [key]
+    while open_:
+        at = open_.pop()
+        if at not in found:
+            found[at] = nodes[at]
+            open_ += nodes[at].dependencies
+    return found
+
+
+def _start(parts: Sequence[NDArray[Any]]) -> streaming.State:
+    return streaming.start(np.concatenate(parts)[:FIRST_FRAMES])
+
+
+def _count(block: NDArray[Any] | Deferred, state: streaming.State) -> NDArray[np.uint32]:
+    if not isinstance(block, Deferred):
+        return streaming.count(block, state)
+    return np.zeros((0, 0), np.uint32) if state.resolved else streaming.count(block(), state)
+
+
+def _add(parts: Sequence[NDArray[np.uint32]]) -> NDArray[np.uint32]:
+    total = parts[0].copy()
+    for part in parts[1:]:
+        total += part
+    return total
+
+
+def _narrow(state: streaming.State, counts: NDArray[np.uint32], n: int) -> streaming.State:
+    return state if state.resolved else streaming.narrow(state, counts, n)

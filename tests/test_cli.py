@@ -1,0 +1,386 @@
+"""The command line: the same numbers as the blocks, words with units, one line where input is wrong."""
+
+from __future__ import annotations
+
+import re
+import runpy
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import tifffile
+import xarray as xr
+from click.testing import CliRunner, Result
+from zarr.codecs import BloscCodec
+
+import smlm_dask as smlm
+from smlm_dask.cli import main
+from smlm_dask.readers.raw import RawFrames
+from smlm_dask.simulate import Emitters, Light
+
+ROOT = Path(__file__).parents[1]
+REAL = ROOT.parent / "shared" / "real"
+PIXEL = 108.0
+SIZE = "15"  # pixels of the PSF image: the fit of 41 x 41 takes most of the time
+
+
+def call(*arguments: object) -> Result:
+    return CliRunner().invoke(main, [str(a) for a in arguments])
+
+
+def run(movie: Path, out: Path, *options: object) -> Result:
+    return call("run", movie, "--pixel-size", PIXEL, "--out", out, *options)
+
+
+def good(result: Result) -> str:
+    assert result.exit_code == 0, result.output + repr(result.exception)
+    return result.stdout
+
+
+def refused(result: Result, *words: str) -> None:
+    """One line that says what is wrong, no traceback, exit code 1."""
+    assert result.exit_code == 1, result.output
+    assert isinstance(result.exception, SystemExit)
+    error = next(line for line in result.stderr.splitlines() if line.startswith("Error: "))
+    assert "Traceback" not in result.output
+    for word in words:
+        assert word in error
+
+
+def stored(path: Path) -> dict[str, xr.Dataset]:
+    return {name: node.to_dataset().load() for name, node in smlm.open_results(path).items()}
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A zarr movie of 450 frames, which two windows do not fill, and where its emitters are."""
+    folder = tmp_path_factory.mktemp("movie")
+    movie, truth = smlm.simulate_movie(
+        450,
+        (48, 56),
+        emitters=Emitters(number=20, photons=4000, sigma=160),
+        light=Light(background=60, gradient=0.8),
+        pixel_size=PIXEL,
+        seed=3,
+    )
+    codec = {"movie": {"compressors": [BloscCodec(cname="lz4")]}}
+    dataset = movie.to_dataset(name="movie")
+    dataset.to_zarr(folder / "movie.zarr", encoding=codec, consolidated=False)
+    spots = smlm.truth_table(truth)
+    smlm.write_table(spots[["frame", "x", "y"]], folder / "spots.csv")
+    smlm.write_table(spots[["frame", "x", "y", "background"]], folder / "lit.csv")
+    return folder
+
+
+@pytest.fixture(scope="module")
+def result(folder: Path) -> Result:
+    options = "--positions", folder / "spots.csv", "--size-pixels", SIZE
+    return run(folder / "movie.zarr", folder / "results.zarr", *options)
+
+
+@pytest.fixture(scope="module")
+def movie(folder: Path) -> xr.DataArray:
+    return smlm.open_movie(folder / "movie.zarr", pixel_size=PIXEL)
+
+
+@pytest.fixture
+def short(tmp_path: Path) -> Path:
+    """A TIFF of 6 frames of 24 x 30 pixels."""
+    frames = np.random.default_rng(1).poisson(200, (6, 24, 30)).astype("u2")
+    tifffile.imwrite(tmp_path / "short.tif", frames, photometric="minisblack")
+    return tmp_path / "short.tif"
+
+
+def blocks(movie: xr.DataArray, folder: Path) -> dict[str, xr.Dataset]:
+    camera = smlm.estimate_gain(movie)
+    psf = smlm.estimate_psf(movie, size_pixels=int(SIZE))
+    background = smlm.background_sparse_median(movie)
+    spots = smlm.read_table(folder / "spots.csv")
+    signal = smlm.integrate_photons(movie, spots, camera=camera, psf=psf, background=background)
+    return {"camera": camera, "background": background, "psf": psf, "signal": signal}
+
+
+# ------------------------------------------------------------------ run
+
+
+def test_the_store_holds_what_the_blocks_compute(
+    result: Result, folder: Path, movie: xr.DataArray
+) -> None:
+    good(result)
+    found, wanted = stored(folder / "results.zarr"), blocks(movie, folder)
+    assert set(found) == set(wanted)
+    for name, dataset in wanted.items():
+        xr.testing.assert_equal(found[name], dataset.compute())
+        assert found[name].attrs["history"] == dataset.attrs["history"]
+    assert np.isfinite(found["signal"]["photons"]).sum() > 100
+
+
+def test_the_summary_has_numbers_with_units(result: Result, folder: Path) -> None:
+    text, results = good(result), stored(folder / "results.zarr")
+    camera, psf = results["camera"], results["psf"]
+    gain = f"gain        {float(camera.gain):.4g} ± {float(camera.gain_error):.2g} electron / adu"
+    assert gain in text
+    assert "movie       450 frames of 48 x 56 pixels, uint16, 2.419 MB" in text
+    assert f"PSF         sigma {float(psf.sigma):.4g} nm" in text
+    assert re.search(r"photons     \d+ of \d+ emitters; median [\d.e+]+ photon ", text)
+    assert re.search(r"\d+ no answer: crop leaves frame", text)
+    assert re.search(r"background  3 images; mean [\d.]+ adu", text)
+    assert "note" not in text
+
+
+def test_the_picture_lies_beside_the_store(result: Result, folder: Path) -> None:
+    assert str(folder / "results.png") in good(result)
+    assert (folder / "results.png").read_bytes().startswith(b"\x89PNG")
+
+
+@pytest.mark.parametrize(("positions", "passes"), [(False, 1), (True, 2)])
+def test_the_movie_is_read_once_and_again_only_for_photons(
+    folder: Path,
+    movie: xr.DataArray,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    positions: bool,
+    passes: int,
+) -> None:
+    np.save(tmp_path / "movie.npy", movie.to_numpy())
+    read = np.zeros(len(movie), int)
+
+    def count(self: RawFrames, frames: slice, y: slice, x: slice) -> Any:
+        read[frames] += 1
+        return plainly(self, frames, y, x)
+
+    plainly = RawFrames.read
+    monkeypatch.setattr(RawFrames, "read", count)
+    options = ["--positions", folder / "spots.csv"] if positions else []
+    good(run(tmp_path / "movie.npy", tmp_path / "r.zarr", "--size-pixels", SIZE, *options))
+    # Two windows of 200 hold 400 frames: the PSF and the gain leave out the rest, the background not.
+    assert (read == passes).all()
+
+
+def test_a_short_movie_of_small_frames_is_told_what_is_used_instead(
+    short: Path, tmp_path: Path
+) -> None:
+    text = good(run(short, tmp_path / "results.zarr"))
+    assert "note        windows hold all 6 frames instead of 200" in text
+    assert "note        the PSF image is 23 pixels wide instead of 41" in text
+    assert stored(tmp_path / "results.zarr")["psf"].sizes["lag_x"] == 23
+
+
+def test_what_the_user_asks_for_is_not_replaced(short: Path, tmp_path: Path) -> None:
+    text = good(run(short, tmp_path / "r.zarr", "--window", 3, "--size-pixels", 9))
+    assert "note" not in text
+    results = stored(tmp_path / "r.zarr")
+    assert results["background"].sizes["window"] == 2
+    assert results["psf"].sizes["lag_x"] == 9
+
+
+def test_camera_options_reach_the_camera(short: Path, tmp_path: Path) -> None:
+    options = "--offset", 101.5, "--quantum-efficiency", 0.8, "--frame-time", 0.02
+    good(run(short, tmp_path / "r.zarr", "--size-pixels", 9, *options))
+    results = stored(tmp_path / "r.zarr")
+    assert float(results["camera"]["offset"]) == 101.5
+    assert float(results["camera"]["quantum_efficiency"]) == 0.8
+    np.testing.assert_allclose(results["background"]["time"], 0.02 * np.arange(6))
+
+
+@pytest.mark.parametrize("offset", [None, 100.0])
+def test_the_background_of_the_positions_counts_only_with_an_offset(
+    folder: Path, movie: xr.DataArray, tmp_path: Path, offset: float | None
+) -> None:
+    options = [] if offset is None else ["--offset", offset]
+    options += ["--positions", folder / "lit.csv", "--size-pixels", SIZE]
+    text = good(run(folder / "movie.zarr", tmp_path / "r.zarr", *options))
+    assert ("note        background from the movie" in text) == (offset is None)
+    spots = smlm.read_table(folder / "lit.csv")
+    camera = smlm.estimate_gain(movie, offset=offset)
+    psf = smlm.estimate_psf(movie, size_pixels=int(SIZE))
+    under = smlm.background_sparse_median(movie) if offset is None else None
+    wanted = smlm.integrate_photons(movie, spots, camera=camera, psf=psf, background=under)
+    xr.testing.assert_equal(stored(tmp_path / "r.zarr")["signal"], wanted.compute())
+
+
+def test_a_gain_without_an_answer_is_said_not_raised(tmp_path: Path) -> None:
+    np.save(tmp_path / "dark.npy", np.full((5, 16, 16), 100, "u2"))
+    text = good(run(tmp_path / "dark.npy", tmp_path / "results.zarr"))
+    assert "gain        no answer: constant signal" in text
+    assert "PSF         no answer: constant signal" in text
+
+
+def test_one_channel_of_one_plane(tmp_path: Path) -> None:
+    frames = np.random.default_rng(2).poisson(50, (2, 4, 12, 14)).astype("u2")
+    np.save(tmp_path / "two.npy", frames)
+    options = "--axes", "ctyx", "--select", "c=1"
+    assert "4 frames of 12 x 14" in good(run(tmp_path / "two.npy", tmp_path / "r.zarr", *options))
+    level = stored(tmp_path / "r.zarr")["camera"]["signal_mean"]
+    np.testing.assert_array_equal(level, np.median(frames[1], axis=0))
+
+
+def test_results_are_replaced_only_when_asked(short: Path, tmp_path: Path) -> None:
+    out = tmp_path / "results.zarr"
+    good(run(short, out, "--size-pixels", 9))
+    refused(run(short, out, "--size-pixels", 7), "results.png", "something there already")
+    elsewhere = "--report", tmp_path / "other.png"
+    refused(run(short, out, "--size-pixels", 7, *elsewhere), "results.zarr")
+    assert stored(out)["psf"].sizes["lag_x"] == 9
+    good(run(short, out, "--size-pixels", 7, "--overwrite"))
+    assert stored(out)["psf"].sizes["lag_x"] == 7
+
+
+def test_a_cluster_gives_the_same_numbers(result: Result, folder: Path, tmp_path: Path) -> None:
+    distributed = pytest.importorskip("distributed")
+    good(result)
+    local = {"n_workers": 1, "threads_per_worker": 2, "processes": False, "host": "127.0.0.1"}
+    with distributed.LocalCluster(**local, dashboard_address=None) as cluster:
+        options = ["--positions", folder / "spots.csv", "--size-pixels", SIZE]
+        options += ["--scheduler", cluster.scheduler_address]
+        there = run(folder / "movie.zarr", tmp_path / "there.zarr", *options)
+    assert "pieces" in good(there) + there.stderr
+    here, there_too = stored(folder / "results.zarr"), stored(tmp_path / "there.zarr")
+    for name, dataset in here.items():
+        xr.testing.assert_equal(there_too[name], dataset)
+
+
+# ------------------------------------------------------------------ wrong input
+
+
+def one_frame(folder: Path) -> list[object]:
+    np.save(folder / "one.npy", np.ones((1, 16, 16), "u2"))
+    return [folder / "one.npy"]
+
+
+def no_columns(folder: Path) -> list[object]:
+    (folder / "spots.csv").write_text("frame,a\n0,1\n")
+    return [folder / "short.tif", "--positions", folder / "spots.csv"]
+
+
+def outside(folder: Path) -> list[object]:
+    (folder / "spots.csv").write_text("frame,x,y\n0,1e6,100\n")
+    return [folder / "short.tif", "--positions", folder / "spots.csv"]
+
+
+WRONG: dict[str, tuple[Callable[[Path], list[object]], list[str]]] = {
+    "no such movie": (lambda d: [d / "none.tif"], ["none.tif", "no such file"]),
+    "one frame": (one_frame, ["1 frames", "at least 2"]),
+    "no format": (lambda d: [d / "short.xyz"], ["wanted a zarr store or one of"]),
+    "no positions": (
+        lambda d: [d / "short.tif", "--positions", d / "none.csv"],
+        ["none.csv", "no such file"],
+    ),
+    "no columns": (no_columns, ["also ['x', 'y']"]),
+    "outside": (outside, ["column 'x'", "outside the movie"]),
+    "window": (lambda d: [d / "short.tif", "--window", 7], ["6 frames", "at least 7"]),
+    "size": (lambda d: [d / "short.tif", "--size-pixels", 8], ["size_pixels", "odd number"]),
+    "pixel": (lambda d: [d / "short.tif", "--pixel-size", -1], ["pixel_size", "-1.0"]),
+    "axes": (lambda d: [d / "short.tif", "--axes", "tyxx"], ["tyxx"]),
+    "select": (lambda d: [d / "short.tif", "--select", "z"], ["--select", "AXIS=INDEX"]),
+    "picture": (lambda d: [d / "short.tif", "--report", d / "a.txt"], [".pdf, .png, .svg"]),
+    "folder": (lambda d: [d / "short.tif", "--report", d / "no" / "a.png"], ["a folder that exists"]),
+}
+
+
+@pytest.mark.parametrize("case", WRONG)
+def test_wrong_input_ends_with_one_line(short: Path, case: str) -> None:
+    make, words = WRONG[case]
+    folder = short.parent
+    refused(run(*[(a := make(folder))[0], folder / "results.zarr", *a[1:]]), *words)  # type: ignore[arg-type]
+    assert not (folder / "results.zarr").exists()
+    assert not (folder / "results.png").exists()
+
+
+def test_a_scheduler_that_is_not_there(
+    short: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def nobody(address: str) -> None:
+        raise OSError(f"Timed out trying to connect to {address}")
+
+    monkeypatch.setattr("smlm_dask.cli.Client", nobody)
+    refused(run(short, tmp_path / "r.zarr", "--scheduler", "tcp://127.0.0.1:1"), "Timed out")
+
+
+def test_a_folder_that_is_no_store_is_never_removed(short: Path, tmp_path: Path) -> None:
+    mine = tmp_path / "mine"
+    mine.mkdir()
+    (mine / "thesis.tex").write_text("all of it")
+    refused(run(short, mine, "--overwrite"), "mine")
+    assert (mine / "thesis.tex").read_text() == "all of it"
+
+
+# ------------------------------------------------------------------ demo, help, examples
+
+
+def test_demo_prints_estimates_beside_the_truth(tmp_path: Path) -> None:
+    text = good(call("demo", "--frames", 60, "--seed", 1, "--out", tmp_path / "demo"))
+    table = text[text.index("quantity") :].splitlines()
+    assert table[0].split() == ["quantity", "estimate", "truth", "unit", "difference"]
+    assert [line[:14].strip() for line in table[1:]] == [
+        "gain",
+        "background",
+        "PSF sigma",
+        "mean photons",
+    ]
+    truths = [float(line[26:38]) for line in table[1:]]
+    np.testing.assert_allclose(truths[:3], [0.46, 207.0, 150.0])
+    assert [line[40:56].strip() for line in table[1:]] == ["electron / adu", "adu", "nm", "photon"]
+    background = table[2]
+    assert abs(float(background.split()[-2])) < 1  # %
+    for name in ("movie.zarr", "spots.csv", "results.zarr", "results.png"):
+        assert (tmp_path / "demo" / name).exists()
+    assert str(tmp_path / "demo" / "results.png") in text
+
+
+def test_demo_writes_into_no_folder_that_has_a_movie(tmp_path: Path) -> None:
+    (tmp_path / "movie.zarr").mkdir()
+    refused(call("demo", "--frames", 20, "--out", tmp_path), "movie.zarr")
+    assert not list((tmp_path / "movie.zarr").iterdir())
+
+
+def test_demo_of_one_frame_is_refused(tmp_path: Path) -> None:
+    refused(call("demo", "--frames", 1, "--out", tmp_path / "demo"), "at least 2")
+
+
+def test_version_and_help() -> None:
+    assert good(call("--version")).startswith("smlm-dask, version ")
+    assert "demo" in good(call("--help"))
+    text = good(call("run", "--help"))
+    for option in ("--pixel-size", "--positions", "--scheduler", "--quantum-efficiency", "nm"):
+        assert option in text
+    assert call("run", "movie.tif").exit_code == 2
+
+
+def test_the_example_for_a_laptop_runs(capsys: pytest.CaptureFixture[str]) -> None:
+    runpy.run_path(str(ROOT / "examples" / "laptop.py"), run_name="__main__")
+    assert "electron / adu" in capsys.readouterr().out
+
+
+# ------------------------------------------------------------------ real movies
+
+MOVIES = {
+    "pims_stuck.tif": [],
+    "deepstorm3d_tetrapod_50f.tif": [],
+    "sdt_pMHC_AF647.SPE": [],
+    "sdt_pMHC_AF647.npy": [],
+    "storm-analysis/test.dax": [],
+    "storm-analysis/test_bg_sub.dax": [],
+    "storm-analysis/test_300x200.dax": [],
+    "pims_cluster.nd2": ["--select", "z=0", "--select", "c=0"],
+}
+needs_real = pytest.mark.skipif(not REAL.exists(), reason="no ../shared/real beside the repository")
+
+
+@needs_real
+@pytest.mark.parametrize("name", MOVIES)
+def test_real_movies_run(name: str, tmp_path: Path) -> None:
+    text = good(run(REAL / name, tmp_path / "r.zarr", "--size-pixels", SIZE, *MOVIES[name]))
+    camera = stored(tmp_path / "r.zarr")["camera"]
+    words = "no answer: " if np.isnan(camera["gain"]) else "electron / adu"
+    assert words in next(line for line in text.splitlines() if line.startswith("gain"))
+
+
+@needs_real
+def test_a_picture_of_one_frame_is_no_movie(tmp_path: Path) -> None:
+    with np.load(REAL / "sdt_bead_img.npz") as file:
+        np.save(tmp_path / "bead.npy", file[file.files[0]][None])
+    refused(run(REAL / "sdt_bead_img.npz", tmp_path / "r.zarr"), "sdt_bead_img.npz")
+    refused(run(tmp_path / "bead.npy", tmp_path / "r.zarr"), "1 frames", "at least 2")

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import time
 import tracemalloc
 from collections.abc import Callable
 from functools import partial
 from typing import Any
 
 import numpy as np
+from peers import cpu_times, row, show
 from scipy.special import erf
 
 from smlm_dask.kernels.photons import border_sums, gaussian_sums, rotated_sums, spline_sums
@@ -107,18 +107,6 @@ def in_numpy(crops: np.ndarray, e: dict[str, np.ndarray]) -> Calls:
     return {"gaussian": gaussian, "border": border, "rotated": None, "spline": None}
 
 
-def cpu_times(calls: Calls, repeats: int = 5) -> dict[str, float]:
-    """Least process-CPU seconds of each call, the calls taking turns."""
-    least: dict[str, float] = {}
-    for _ in range(repeats + 1):  # the first turn compiles, and is not the least
-        for name, call in calls.items():
-            if call is not None:
-                start = time.process_time()
-                call()
-                least[name] = min(least.get(name, np.inf), time.process_time() - start)
-    return least
-
-
 def extra_memory(call: Callable[[], object], crops: np.ndarray) -> float:
     """Peak of what numpy allocates during a call, as a share of the crops."""
     tracemalloc.start()
@@ -141,43 +129,18 @@ def rows() -> list[dict[str, Any]]:
     }
     peers = {"smlmlp.integrate_crop": smlmlp(crops, e), "numpy float64": in_numpy(crops, e)}
     table = []
-    for kernel in GATES:
+    for kernel, least in GATES.items():
         calls = {name: of[kernel] for name, of in (inputs | peers).items()}
         seconds = cpu_times(calls)
         for source, of in inputs.items():
             memory = extra_memory(of[kernel], crops)
-            table += [row(kernel, source, peer, seconds, memory) for peer in peers]
-    return [r for r in table if r["peer ns"] is not None]
-
-
-def row(
-    kernel: str, source: str, peer: str, seconds: dict[str, float], memory: float
-) -> dict[str, Any]:
-    gate = GATES[kernel] if peer.startswith("smlmlp") else None
-    ratio = seconds[peer] / seconds[source] if peer in seconds else None
-    absent = "not installed" if gate else None
-    return {
-        "kernel": f"{kernel} {source}",
-        "ns/crop": seconds[source] / EMITTERS * 1e9,
-        "memory": f"{memory:.1%} of crops",
-        "peer": peer,
-        "peer ns": seconds[peer] / EMITTERS * 1e9 if ratio else absent,
-        "ratio": ratio,
-        "gate": gate,
-        "met": None if gate is None or ratio is None else ratio >= gate and memory < MEMORY_GATE,
-    }
-
-
-def show(table: list[dict[str, Any]]) -> None:
-    def text(value: object) -> str:
-        if value is None or isinstance(value, bool):
-            return {None: "-", True: "yes", False: "NO"}[value]
-        return f"{value:.1f}" if isinstance(value, float) else str(value)
-
-    lines = [list(table[0]), *([text(v) for v in r.values()] for r in table)]
-    widths = [max(map(len, column)) for column in zip(*lines, strict=True)]
-    for line in lines:
-        print("  ".join(cell.ljust(width) for cell, width in zip(line, widths, strict=True)))
+            for peer in (p for p in peers if p in seconds or p.startswith("smlmlp")):
+                gate = least if peer.startswith("smlmlp") else None
+                line = row(f"{kernel} {source}", peer, seconds, EMITTERS, gate, ours=source)
+                line["memory"] = f"{memory:.1%} of crops"
+                line["met"] = line["met"] and memory < MEMORY_GATE
+                table.append(line)
+    return table
 
 
 if __name__ == "__main__":

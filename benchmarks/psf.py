@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-import time
 from collections.abc import Callable
 from typing import Any
 
 import numpy as np
+from peers import cpu_times, row, show
 from scipy import fft
 
 from smlm_dask.kernels.psf import autocorrelation, power_spectrum
@@ -68,17 +68,6 @@ def smlmlp_primitives() -> Callable[[np.ndarray, bool], np.ndarray] | None:
     return call
 
 
-def cpu_times(calls: dict[str, Callable[[], object]], repeats: int = 5) -> dict[str, float]:
-    """Least process-CPU seconds of each call, the calls taking turns."""
-    least: dict[str, float] = {}
-    for _ in range(repeats + 1):  # the first turn compiles, and is not the least
-        for name, call in calls.items():
-            start = time.process_time()
-            call()
-            least[name] = min(least.get(name, np.inf), time.process_time() - start)
-    return least
-
-
 def rows() -> list[dict[str, Any]]:
     peers = {
         "smlmlp primitives": smlmlp_primitives(),
@@ -95,33 +84,6 @@ def rows() -> list[dict[str, Any]]:
             wanted = gate if peer == "smlmlp primitives" else None
             table.append(row(kernel, peer, seconds, frames.size, wanted))
     return table
-
-
-def row(
-    kernel: str, peer: str, seconds: dict[str, float], pixels: int, gate: float | None
-) -> dict[str, Any]:
-    ratio = seconds[peer] / seconds["ours"] if peer in seconds else None
-    return {
-        "kernel": kernel,
-        "ns/px": seconds["ours"] / pixels * 1e9,
-        "peer": peer,
-        "peer ns/px": seconds[peer] / pixels * 1e9 if ratio else "not installed",
-        "ratio": ratio,
-        "gate": gate,
-        "met": None if gate is None or ratio is None else ratio >= gate,
-    }
-
-
-def show(table: list[dict[str, Any]]) -> None:
-    def text(value: object) -> str:
-        if value is None or isinstance(value, bool):
-            return {None: "-", True: "yes", False: "NO"}[value]
-        return f"{value:.2f}" if isinstance(value, float) else str(value)
-
-    lines = [list(table[0]), *([text(v) for v in r.values()] for r in table)]
-    widths = [max(map(len, column)) for column in zip(*lines, strict=True)]
-    for line in lines:
-        print("  ".join(cell.ljust(width) for cell, width in zip(line, widths, strict=True)))
 
 
 if __name__ == "__main__":

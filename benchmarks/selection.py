@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-import time
 import warnings
 from collections.abc import Callable
 from typing import Any
 
 import numpy as np
+from peers import cpu_times, row, show
 
 from smlm_dask.kernels import streaming
 from smlm_dask.kernels.selection import median_and_mad, rank
@@ -64,7 +64,7 @@ def cases() -> list[tuple[str, int, Calls, dict[str, float]]]:
             "np.median pair": lambda x=frames: median_pair(x),
             "ours, full-range": lambda x=noise: median_and_mad(x),
         }
-        gates = {"smlmlp.detect_gain": 20.0, "np.median pair": 20.0, "ours, full-range": 0.5}
+        gates = {"smlmlp.detect_gain": 20.0, "np.median pair": 20.0}
         found.append((f"median and MAD uint16 T={length}", frames.size, calls, gates))
         calls = {
             "ours": lambda x=as_float: median_and_mad(x),
@@ -84,63 +84,20 @@ def cases() -> list[tuple[str, int, Calls, dict[str, float]]]:
     return found
 
 
-def cpu_times(calls: Calls, repeats: int = 3) -> dict[str, float]:
-    """Least process-CPU seconds of each installed call, the calls taking turns."""
-    least: dict[str, float] = {}
-    for turn in range(repeats + 1):  # the first turn compiles
-        for name, call in calls.items():
-            if call is None:
-                continue
-            begin = time.process_time()
-            call()
-            seconds = time.process_time() - begin
-            least[name] = min(seconds, least.get(name, np.inf)) if turn > 1 else seconds
-    return least
-
-
 def rows() -> list[dict[str, Any]]:
-    """One row per kernel and peer; the gate is the least ratio of peer time to ours."""
+    """One row per kernel and peer; our own kernel on noise may take at most twice as long."""
     table = []
     for kernel, size, calls, gates in cases():
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")  # smlmlp warns of movies it cannot fit
-            least = cpu_times(calls)
+            seconds = cpu_times(calls, repeats=3)
         for peer in list(calls)[1:]:
-            ratio = least[peer] / least["ours"] if peer in least else None
-            gate = gates.get(peer)
-            table.append(
-                {
-                    "kernel": kernel,
-                    "ns_per_sample": 1e9 * least["ours"] / size,
-                    "peer": peer,
-                    "peer_ns_per_sample": 1e9 * least[peer] / size if peer in least else None,
-                    "ratio": ratio,
-                    "gate": gate,
-                    "met": None if ratio is None or gate is None else meets(peer, ratio, gate),
-                }
-            )
+            line = row(kernel, peer, seconds, size, gates.get(peer))
+            if peer.startswith("ours"):
+                line |= {"gate": "<= 2", "met": line["ratio"] <= 2}
+            table.append(line)
     return table
 
 
-def meets(peer: str, ratio: float, gate: float) -> bool:
-    """A peer must be slower by the gate; our own kernel on noise at most by its inverse."""
-    return ratio <= 1 / gate if peer.startswith("ours") else ratio >= gate
-
-
-def text(row: dict[str, Any]) -> str:
-    if row["ratio"] is None:
-        return f"{row['kernel']:32}{row['ns_per_sample']:8.2f}  {row['peer']:22}not installed"
-    gate = "" if row["gate"] is None else f"{row['gate']:g}"
-    if row["peer"].startswith("ours"):
-        gate = f"<= {1 / row['gate']:g}"
-    met = {None: "-", True: "yes", False: "NO"}[row["met"]]
-    return (
-        f"{row['kernel']:32}{row['ns_per_sample']:8.2f}  {row['peer']:22}"
-        f"{row['peer_ns_per_sample']:8.2f}{row['ratio']:8.1f}{gate:>8}  {met}"
-    )
-
-
 if __name__ == "__main__":
-    print(f"{'kernel':32}{'ns':>8}  {'peer':22}{'ns':>8}{'ratio':>8}{'gate':>8}  met")
-    for row in rows():
-        print(text(row))
+    show(rows())

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-import time
 from collections.abc import Callable
 from functools import partial
 from typing import Any
 
 import numpy as np
+from peers import cpu_times, row, show
 from scipy import ndimage
 
 from smlm_dask.kernels.smooth import gaussian_taps, smooth
@@ -65,18 +65,6 @@ def filter_each(cv2: Any, source: np.ndarray, taps: np.ndarray) -> np.ndarray:
     return smoothed
 
 
-def cpu_times(calls: dict[str, Callable[[], object] | None], repeats: int = 5) -> dict[str, float]:
-    """Least process-CPU seconds of each call, the calls taking turns."""
-    least = {}
-    for _ in range(repeats + 1):  # the first turn compiles, and is not the least
-        for name, call in calls.items():
-            if call is not None:
-                start = time.process_time()
-                call()
-                least[name] = min(least.get(name, np.inf), time.process_time() - start)
-    return least
-
-
 def rows() -> list[dict[str, Any]]:
     frames = movie()
     table = []
@@ -84,35 +72,11 @@ def rows() -> list[dict[str, Any]]:
         taps = gaussian_taps(sigma)
         calls = peers(frames, sigma)
         seconds = cpu_times({"ours": partial(smooth, frames, taps, taps)} | calls)
-        table += [row(sigma, peer, seconds, frames.size) for peer in calls]
+        for peer in calls:
+            gate, sigmas = GATES.get(peer, (None, ()))
+            gate = gate if sigma in sigmas else None
+            table.append(row(f"smooth sigma {sigma}", peer, seconds, frames.size, gate))
     return table
-
-
-def row(sigma: float, peer: str, seconds: dict[str, float], pixels: int) -> dict[str, Any]:
-    gate, sigmas = GATES.get(peer, (None, ()))
-    gate = gate if sigma in sigmas else None
-    ratio = seconds[peer] / seconds["ours"] if peer in seconds else None
-    return {
-        "kernel": f"smooth sigma {sigma}",
-        "ns/px": seconds["ours"] / pixels * 1e9,
-        "peer": peer,
-        "peer ns/px": seconds[peer] / pixels * 1e9 if ratio else "not installed",
-        "ratio": ratio,
-        "gate": gate,
-        "met": None if gate is None or ratio is None else ratio >= gate,
-    }
-
-
-def show(table: list[dict[str, Any]]) -> None:
-    def text(value: object) -> str:
-        if value is None or isinstance(value, bool):
-            return {None: "-", True: "yes", False: "NO"}[value]
-        return f"{value:.2f}" if isinstance(value, float) else str(value)
-
-    lines = [list(table[0]), *([text(v) for v in r.values()] for r in table)]
-    widths = [max(map(len, column)) for column in zip(*lines, strict=True)]
-    for line in lines:
-        print("  ".join(cell.ljust(width) for cell, width in zip(line, widths, strict=True)))
 
 
 if __name__ == "__main__":

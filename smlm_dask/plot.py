@@ -69,6 +69,7 @@ def plot_gain_curve(axes: Axes, camera: xr.Dataset) -> None:
     if int(camera["status"]) != Reason.OK:
         return _no_answer(axes, camera)
     _gain_line(axes, camera, level[known])
+    axes.margins(y=0.2)
     _legend(axes, loc="upper left")
     return None
 

@@ -116,5 +116,5 @@ def save_report(results: Results, path: str | Path, *, title: str = "") -> Path:
     title : str
         Stands above all panels.
     """
-    draw_report(results, title=title).savefig(path, dpi=110, bbox_inches="tight")
+    draw_report(results, title=title).savefig(path, dpi=110)
     return Path(path)

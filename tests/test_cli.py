@@ -93,6 +93,19 @@ def short(tmp_path: Path) -> Path:
     return tmp_path / "short.tif"
 
 
+@pytest.fixture
+def no_picture(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Leave the picture empty: drawing takes longer than all else on a small movie."""
+
+    def save(results: Any, path: Path, *, title: str) -> None:
+        path.touch()
+
+    monkeypatch.setattr("smlm_dask.cli.save_report", save)
+
+
+no_pictures = pytest.mark.usefixtures("no_picture")
+
+
 def blocks(movie: xr.DataArray, folder: Path) -> dict[str, xr.Dataset]:
     camera = smlm.estimate_gain(movie)
     psf = smlm.estimate_psf(movie, size_pixels=int(SIZE))
@@ -135,6 +148,7 @@ def test_the_picture_lies_beside_the_store(result: Result, folder: Path) -> None
     assert (folder / "results.png").read_bytes().startswith(b"\x89PNG")
 
 
+@no_pictures
 @pytest.mark.parametrize(("positions", "passes"), [(False, 1), (True, 2)])
 def test_the_movie_is_read_once_and_again_only_for_photons(
     folder: Path,
@@ -159,6 +173,7 @@ def test_the_movie_is_read_once_and_again_only_for_photons(
     assert (read == passes).all()
 
 
+@no_pictures
 def test_a_short_movie_of_small_frames_is_told_what_is_used_instead(
     short: Path, tmp_path: Path
 ) -> None:
@@ -168,6 +183,7 @@ def test_a_short_movie_of_small_frames_is_told_what_is_used_instead(
     assert stored(tmp_path / "results.zarr")["psf"].sizes["lag_x"] == 23
 
 
+@no_pictures
 def test_what_the_user_asks_for_is_not_replaced(short: Path, tmp_path: Path) -> None:
     text = good(run(short, tmp_path / "r.zarr", "--window", 3, "--size-pixels", 9))
     assert "note" not in text
@@ -176,6 +192,7 @@ def test_what_the_user_asks_for_is_not_replaced(short: Path, tmp_path: Path) -> 
     assert results["psf"].sizes["lag_x"] == 9
 
 
+@no_pictures
 def test_camera_options_reach_the_camera(short: Path, tmp_path: Path) -> None:
     options = "--offset", 101.5, "--quantum-efficiency", 0.8, "--frame-time", 0.02
     good(run(short, tmp_path / "r.zarr", "--size-pixels", 9, *options))
@@ -185,6 +202,7 @@ def test_camera_options_reach_the_camera(short: Path, tmp_path: Path) -> None:
     np.testing.assert_allclose(results["background"]["time"], 0.02 * np.arange(6))
 
 
+@no_pictures
 @pytest.mark.parametrize("offset", [None, 100.0])
 def test_the_background_of_the_positions_counts_only_with_an_offset(
     folder: Path, movie: xr.DataArray, tmp_path: Path, offset: float | None
@@ -208,6 +226,7 @@ def test_a_gain_without_an_answer_is_said_not_raised(tmp_path: Path) -> None:
     assert "PSF         no answer: constant signal" in text
 
 
+@no_pictures
 def test_one_channel_of_one_plane(tmp_path: Path) -> None:
     frames = np.random.default_rng(2).poisson(50, (2, 4, 12, 14)).astype("u2")
     np.save(tmp_path / "two.npy", frames)
@@ -217,6 +236,7 @@ def test_one_channel_of_one_plane(tmp_path: Path) -> None:
     np.testing.assert_array_equal(level, np.median(frames[1], axis=0))
 
 
+@no_pictures
 def test_results_are_replaced_only_when_asked(short: Path, tmp_path: Path) -> None:
     out = tmp_path / "results.zarr"
     good(run(short, out, "--size-pixels", 9))
@@ -228,11 +248,12 @@ def test_results_are_replaced_only_when_asked(short: Path, tmp_path: Path) -> No
     assert stored(out)["psf"].sizes["lag_x"] == 7
 
 
+@no_pictures
 def test_a_cluster_gives_the_same_numbers(result: Result, folder: Path, tmp_path: Path) -> None:
     distributed = pytest.importorskip("distributed")
     good(result)
-    local = {"n_workers": 1, "threads_per_worker": 2, "processes": False, "host": "127.0.0.1"}
-    with distributed.LocalCluster(**local, dashboard_address=None) as cluster:
+    local = {"n_workers": 1, "threads_per_worker": 2, "processes": False, "protocol": "tcp"}
+    with distributed.LocalCluster(**local, host="127.0.0.1", dashboard_address=None) as cluster:
         options = ["--positions", folder / "spots.csv", "--size-pixels", SIZE]
         options += ["--scheduler", cluster.scheduler_address]
         there = run(folder / "movie.zarr", tmp_path / "there.zarr", *options)
@@ -276,7 +297,10 @@ WRONG: dict[str, tuple[Callable[[Path], list[object]], list[str]]] = {
     "axes": (lambda d: [d / "short.tif", "--axes", "tyxx"], ["tyxx"]),
     "select": (lambda d: [d / "short.tif", "--select", "z"], ["--select", "AXIS=INDEX"]),
     "picture": (lambda d: [d / "short.tif", "--report", d / "a.txt"], [".pdf, .png, .svg"]),
-    "folder": (lambda d: [d / "short.tif", "--report", d / "no" / "a.png"], ["a folder that exists"]),
+    "folder": (
+        lambda d: [d / "short.tif", "--report", d / "no" / "a.png"],
+        ["a folder that exists"],
+    ),
 }
 
 
@@ -336,6 +360,7 @@ def test_demo_writes_into_no_folder_that_has_a_movie(tmp_path: Path) -> None:
     assert not list((tmp_path / "movie.zarr").iterdir())
 
 
+@no_pictures
 def test_demo_of_one_frame_is_refused(tmp_path: Path) -> None:
     refused(call("demo", "--frames", 1, "--out", tmp_path / "demo"), "at least 2")
 

@@ -264,7 +264,7 @@ def _note(text: str) -> None:
 def _progress(scheduler: str | None) -> Iterator[None]:
     """Show a progress bar while something is computed, here or on a cluster."""
     if scheduler is None:
-        with ProgressBar(out=sys.stderr):  # type: ignore[operator]
+        with ProgressBar(out=sys.stderr):
             yield
         return
     with Client(scheduler) as client, _counting(client):

@@ -110,8 +110,9 @@ def integrate_photons(
     frames, rows = _rows(movie, check_table(table, columns), size, columns)
     kernel, arguments = _model(movie, table, size, method, camera, psf, light)
     outer = (*arguments, *light.outer)
-    passes = 2 if _graph.shares_source(light.local, outer) else 1
-    light = light if passes == 1 else light.again(outer)
+    again = _graph.shares_source(light.local, outer)
+    light = light.again(outer) if again else light
+    passes = 1 + (_most_passes(camera, psf, background) if again else 0)
     result = _graph.emitter_map(
         kernel, light.data, frames, rows, *arguments, background=light.series, columns=len(RESULTS)
     )
@@ -348,6 +349,11 @@ def _scalar(source: Calibration, name: str, default: float | None = None) -> Any
         wanted=f"one number {name}",
         fix=f"pass a Dataset with a scalar {name}, e.g. from as_camera or as_psf",
     )
+
+
+def _most_passes(*sources: object) -> int:
+    """Readings that the results take which this one waits for."""
+    return max(int(s.attrs.get("passes", 1)) for s in sources if isinstance(s, xr.Dataset))
 
 
 def _offset(movie: xr.DataArray, camera: Calibration) -> Any:

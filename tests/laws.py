@@ -24,6 +24,7 @@ Shape = tuple[int, int, int]
 WINDOW = 200  # the default of every block
 SHAPE: Shape = (2 * WINDOW + 70, 26, 31)  # the window does not divide it, and a width is odd
 PIXEL = (110.0, 100.0)
+CROP = (5, 8)  # first row and column of the given crops
 
 
 @dataclass(frozen=True)
@@ -31,18 +32,21 @@ class Case:
     """What to build from a movie, and how often it may be read.
 
     ``passes`` is the promise written down here a second time: the attribute of the result must say the
-    same. ``least`` differs only where a streaming search may be over early. ``tail`` says whether the
-    frames that fill no window are needed.
+    same. ``least`` differs only where a streaming search may be over early. ``tail`` is how often the
+    frames that fill no window are read at least. ``seed`` marks results under other programs' names.
     """
 
     build: Build
     passes: int = 1
     least: int | None = None
-    tail: bool = True
+    tail: int = 1
+    seed: bool = False
 
-    @property
-    def fewest(self) -> int:
-        return self.passes if self.least is None else self.least
+    def fewest(self, n: int) -> NDArray[np.int64]:
+        """Readings of each of ``n`` frames that it cannot do without."""
+        readings = np.full(n, self.passes if self.least is None else self.least)
+        readings[n // WINDOW * WINDOW :] = self.tail
+        return readings
 
 
 # ------------------------------------------------------------------ blocks and chains
@@ -143,15 +147,19 @@ def one_pass(movie: xr.DataArray) -> dict[str, xr.Dataset]:
 
 def crops(movie: xr.DataArray) -> xr.DataArray:
     """A crop from the same place of every frame."""
-    return movie[:, 3:14, 4:15].drop_vars("frame").rename(frame="emitter")
+    y, x = CROP
+    return movie[:, y : y + 11, x : x + 11].drop_vars("frame").rename(frame="emitter")
 
 
 def given_crops(movie: xr.DataArray) -> xr.Dataset:
-    n = len(movie)
-    place = np.full(n, 8.0)
-    table = pd.DataFrame({"x0": 4.0, "y0": 3.0, "y": place * PIXEL[0], "x": place * PIXEL[1]})
-    table["background"] = 40.0
+    table = pd.DataFrame(crop_columns(len(movie)))
     return smlm.integrate_photons(crops(movie), table, camera=camera(), psf=120.0)
+
+
+def crop_columns(n: int) -> dict[str, NDArray[np.float64]]:
+    y, x = CROP
+    row = {"y0": y, "x0": x, "y": (y + 5) * PIXEL[0], "x": (x + 5) * PIXEL[1], "background": 40.0}
+    return {name: np.full(n, value) for name, value in row.items()}
 
 
 def channels(movie: xr.DataArray) -> dict[str, xr.Dataset]:
@@ -165,22 +173,17 @@ def channel_tree(movie: xr.DataArray) -> xr.DataTree:
 
 
 def crop_sums(movie: xr.DataArray) -> Any:
-    place = np.full(len(movie), 8.0)
+    row = crop_columns(len(movie))
+    fitted = {"x_fit": row["x"], "y_fit": row["y"], "os_fit": row["background"]}
     return smlmlp.integrate_crop(
-        [crops(movie).data],
-        np.full(len(movie), 4.0),
-        np.full(len(movie), 3.0),
-        x_fit=place * PIXEL[1],
-        y_fit=place * PIXEL[0],
-        os_fit=np.full(len(movie), 40.0),
-        channels_pixels_nm=[PIXEL],
+        [crops(movie).data], row["x0"], row["y0"], **fitted, channels_pixels_nm=[PIXEL]
     )
 
 
 STREAMED = 10  # readings at most, to find the median and MAD of uint16
 
 CASES: dict[str, Case] = {
-    "gain": Case(smlm.estimate_gain, tail=False),
+    "gain": Case(smlm.estimate_gain, tail=0),
     "gain-whole": Case(lambda m: smlm.estimate_gain(m, window=None), STREAMED, least=1),
     "spatial-mean": Case(smlm.background_spatial_mean),
     "sparse-median": Case(smlm.background_sparse_median),
@@ -188,10 +191,10 @@ CASES: dict[str, Case] = {
     "sparse-median-time": Case(
         lambda m: smlm.background_sparse_median(m, step=1.0, time=times(m), assign="start")
     ),
-    "psf": Case(psf, tail=False),
-    "psf-all-frames": Case(lambda m: psf(m, max_frames=None), tail=False),
+    "psf": Case(psf, tail=0),
+    "psf-all-frames": Case(lambda m: psf(m, max_frames=None), tail=0),
     "psf-whole": Case(lambda m: psf(m, window=None), STREAMED + 1, least=2),
-    "psf-raw": Case(lambda m: psf(m, remove_background=False), tail=False),
+    "psf-raw": Case(lambda m: psf(m, remove_background=False), tail=0),
     "photons-border": Case(border),
     "photons-weighted": Case(weighted),
     "photons-unsorted": Case(unsorted),
@@ -203,19 +206,21 @@ CASES: dict[str, Case] = {
     "photons-cleansed-own-gain": Case(cleansed_signal, 2),
     "photons-signal": Case(signal, 2),
     "photons-given-crops": Case(given_crops),
-    "channels": Case(channels, tail=False),
-    "channel-tree": Case(channel_tree, tail=False),
+    "channels": Case(channels, tail=0),
+    "channel-tree": Case(channel_tree, tail=0),
     "one-pass": Case(one_pass),
     "readme": Case(readme, 2),
-    "smlmlp-detect-gain": Case(lambda m: smlmlp.detect_gain([m]), STREAMED, least=1),
-    "smlmlp-bkgd-spatial-mean": Case(lambda m: smlmlp.bkgd_spatial_mean([m])),
+    "smlmlp-detect-gain": Case(lambda m: smlmlp.detect_gain([m]), STREAMED, 1, seed=True),
+    "smlmlp-bkgd-spatial-mean": Case(lambda m: smlmlp.bkgd_spatial_mean([m]), seed=True),
     "smlmlp-blink-spatial-psf": Case(
-        lambda m: smlmlp.blink_spatial_psf([m], 11), STREAMED + 1, least=2
+        lambda m: smlmlp.blink_spatial_psf([m], 11), STREAMED + 1, 2, seed=True
     ),
-    "smlmlp-crop-remove-bkgd": Case(lambda m: smlmlp.crop_remove_bkgd([crops(m).data])),
-    "smlmlp-integrate-crop": Case(crop_sums),
-    "dcnum-sparse-median": Case(lambda m: dcnum.sparse_median(m, time=times(m))),
+    "smlmlp-crop-remove-bkgd": Case(lambda m: smlmlp.crop_remove_bkgd([crops(m).data]), seed=True),
+    "smlmlp-integrate-crop": Case(crop_sums, seed=True),
+    "dcnum-sparse-median": Case(lambda m: dcnum.sparse_median(m, time=times(m)), seed=True),
 }
+# Cases that give a number or say why there is none.
+ANSWERS = [n for n in CASES if n in ("gain", "gain-whole") or n.startswith(("psf", "photons"))]
 
 # What the laws exist to refuse; each breaks one of them.
 OFFENDERS: dict[str, Build] = {
@@ -337,13 +342,12 @@ def mapped(movie: xr.DataArray) -> xr.DataArray:
     return movie.copy(data=movie.data.map_blocks(np.add, np.uint16(1), dtype=movie.dtype))
 
 
-# Name -> (stored chunks, what the user does before the blocks); each is given 30 frames, 2 rows and
-# 3 columns more than it returns if it slices.
+# Name -> (stored chunks, what the user does before the blocks). Those that slice need a larger source.
 MARGIN = (30, 2, 3)
 UPSTREAMS: dict[str, tuple[Callable[[Shape], Shape], Callable[[xr.DataArray], xr.DataArray]]] = {
     "aligned": (lambda s: (WINDOW, *s[1:]), lambda m: m),
     "odd-chunks": (lambda s: (70, *s[1:]), lambda m: m),
-    "tiled": (lambda s: (100, s[1] // 2, s[2] // 2), lambda m: m),
+    "tiled": (lambda s: (100, s[1] // 2, -(-s[2] // 2)), lambda m: m),
     "rechunked": (lambda s: (70, *s[1:]), lambda m: m.chunk(frame=WINDOW)),
     "sliced": (lambda s: (WINDOW, *s[1:]), lambda m: m[MARGIN[0] :, MARGIN[1] :, MARGIN[2] :]),
     "mapped": (lambda s: (WINDOW, *s[1:]), mapped),

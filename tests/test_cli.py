@@ -283,7 +283,7 @@ def outside(folder: Path) -> list[object]:
 
 WRONG: dict[str, tuple[Callable[[Path], list[object]], list[str]]] = {
     "no such movie": (lambda d: [d / "none.tif"], ["none.tif", "no such file"]),
-    "one frame": (one_frame, ["1 frames", "at least 2"]),
+    "one frame": (one_frame, ["movie: got 1 frames", "at least 2"]),
     "no format": (lambda d: [d / "short.xyz"], ["wanted a zarr store or one of"]),
     "no positions": (
         lambda d: [d / "short.tif", "--positions", d / "none.csv"],
@@ -347,6 +347,8 @@ def test_demo_prints_estimates_beside_the_truth(tmp_path: Path) -> None:
     truths = [float(line[26:38]) for line in table[1:]]
     np.testing.assert_allclose(truths[:3], [0.46, 207.0, 150.0])
     assert [line[40:56].strip() for line in table[1:]] == ["electron / adu", "adu", "nm", "photon"]
+    camera = stored(tmp_path / "demo" / "results.zarr")["camera"]
+    assert float(camera["quantum_efficiency"]) == 0.82
     background = table[2]
     assert abs(float(background.split()[-2])) < 1  # %
     for name in ("movie.zarr", "spots.csv", "results.zarr", "results.png"):
@@ -362,7 +364,7 @@ def test_demo_writes_into_no_folder_that_has_a_movie(tmp_path: Path) -> None:
 
 @no_pictures
 def test_demo_of_one_frame_is_refused(tmp_path: Path) -> None:
-    refused(call("demo", "--frames", 1, "--out", tmp_path / "demo"), "at least 2")
+    refused(call("demo", "--frames", 1, "--out", tmp_path / "demo"), "movie: got 1 frames")
 
 
 def test_version_and_help() -> None:
@@ -408,4 +410,4 @@ def test_a_picture_of_one_frame_is_no_movie(tmp_path: Path) -> None:
     with np.load(REAL / "sdt_bead_img.npz") as file:
         np.save(tmp_path / "bead.npy", file[file.files[0]][None])
     refused(run(REAL / "sdt_bead_img.npz", tmp_path / "r.zarr"), "sdt_bead_img.npz")
-    refused(run(tmp_path / "bead.npy", tmp_path / "r.zarr"), "1 frames", "at least 2")
+    refused(run(tmp_path / "bead.npy", tmp_path / "r.zarr"), "movie: got 1 frames", "at least 2")

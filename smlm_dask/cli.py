@@ -286,14 +286,14 @@ def _counting(client: Client) -> Iterator[None]:
     finally:
         end.set()
         watcher.join()
+    click.echo("all pieces done", err=True)
 
 
 def _watch(client: Client, end: Event) -> None:
-    done, total = 0, 0
     while not end.wait(REFRESH_S):
         states = [future.status for future in list(client.futures.values())]
-        done, total = states.count("finished"), len(states) or total
-        click.echo(f"\r{done} of {total} pieces", nl=False, err=True)
+        done = states.count("finished")
+        click.echo(f"\r{done} of {len(states)} pieces", nl=False, err=True)
     click.echo("", err=True)
 
 

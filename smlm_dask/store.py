@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import shutil
 from collections.abc import Mapping
 from pathlib import Path
@@ -14,6 +15,8 @@ from smlm_dask import _graph
 from smlm_dask.errors import StoreError
 
 __all__ = ["open_results", "store"]
+
+NAME = re.compile(r"[A-Za-z0-9_-][A-Za-z0-9_.-]{0,63}")
 
 
 def store(results: Mapping[str, xr.Dataset], path: str | Path, *, overwrite: bool = False) -> Path:
@@ -45,7 +48,10 @@ def store(results: Mapping[str, xr.Dataset], path: str | Path, *, overwrite: boo
     path = Path(path)
     _check_target(results, path, overwrite)
     root = zarr.open_group(path, mode="w", attributes={"smlm_dask": "results", "complete": False})
-    pairs = [pair for name, dataset in results.items() for pair in _prepare(dataset, path, name)]
+    # Every chunk is written, zeros too: a missing chunk would read as fill and look like data. An array
+    # takes this from the configuration when it is opened, and carries it to the workers.
+    with zarr.config.set({"array.write_empty_chunks": True}):
+        pairs = [pair for name, dataset in results.items() for pair in _prepare(dataset, path, name)]
     _graph.write([array for array, _ in pairs], [target for _, target in pairs])
     root.attrs["complete"] = True
     return path
@@ -88,6 +94,15 @@ def _check_target(results: Mapping[str, xr.Dataset], path: Path, overwrite: bool
         raise StoreError(
             "results", got="nothing", wanted="a Dataset for each name", fix='{"camera": camera}'
         )
+    wrong = [name for name in results if not NAME.fullmatch(name)]
+    if wrong:
+        # A name becomes a folder; one with ".." would be written outside the store.
+        raise StoreError(
+            f"name {wrong[0]!r}",
+            got="characters a folder in the store cannot have",
+            wanted="letters, digits, '_', '-' and '.', not first",
+            fix='e.g. "camera"',
+        )
     if overwrite and _is_results(path):
         shutil.rmtree(path)
     if path.exists():
@@ -102,9 +117,7 @@ def _check_target(results: Mapping[str, xr.Dataset], path: Path, overwrite: bool
 def _prepare(dataset: xr.Dataset, path: Path, name: str) -> list[tuple[Any, Any]]:
     """Write what is in memory and the frame of what is not; return what is still to compute."""
     even = _even(dataset)
-    # Every chunk is written, zeros too: a missing chunk would read as fill and look like data.
-    encoding = {v: {"write_empty_chunks": True} for v in even.variables}
-    even.to_zarr(path, group=name, mode="a", compute=False, consolidated=False, encoding=encoding)
+    even.to_zarr(path, group=name, mode="a", compute=False, consolidated=False)
     group = zarr.open_group(path, path=name, mode="a")
     lazy = {n: v.data for n, v in even.variables.items() if _graph.is_lazy(v.data)}
     return [(array, group[str(n)]) for n, array in lazy.items()]

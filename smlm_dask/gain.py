@@ -35,6 +35,9 @@ def estimate_gain(
     pixels are put in bins of equal level and an unweighted line is fitted to the bins in the central
     third of the levels. The tail of the movie that fills no window is left out.
 
+    ``gain_error`` is the standard error of that line alone: it does not know what blinking emitters
+    add to the variance, and the true deviation is often several times larger.
+
     The model assumes light that is steady within a window and varies over the field. It fails where
     emitters are on in many frames of a pixel (the gain comes out too small), on flat illumination
     (too few bins) and on denoised, interpolated or background-subtracted frames.
@@ -97,10 +100,11 @@ def estimate_gain(
     )
 
 
-def photon_transfer(movie: xr.DataArray, window: int | None, bins: int) -> Values:
+def photon_transfer(movie: xr.DataArray, window: int | None, bins: int, fewest: int = 3) -> Values:
     """Maps, bins, line and gain of a movie of any length, by name."""
     level, variance = _moments(movie, window)
-    curve = _graph.finish(transfer_curve, level, variance, bins, shape=(3 * (bins + 1) + 7,))
+    shape = (3 * (bins + 1) + 7,)
+    curve = _graph.finish(transfer_curve, level, variance, bins, fewest, shape=shape)
     maps = {"signal_mean": (("y", "x"), level), "signal_variance": (("y", "x"), variance)}
     return maps | _curve(curve, bins)
 

@@ -38,7 +38,8 @@ def estimate_psf(
 
     Assumes sparse blinking over a background that is steady within a window. Noise leaves a pedestal
     in the PSF image, so that the width comes out too large: some 3 % with 1000 photons over a
-    background of 10, 11 % with 300, 24 % with 100. On a movie without emitters it has no meaning.
+    background of 10, 11 % with 300, 24 % with 100. A fit that explains less than half of the image, or whose widths are
+    below 0.3 pixels or as wide as the lags go, is no answer.
 
     Parameters
     ----------

@@ -51,7 +51,9 @@ def store(results: Mapping[str, xr.Dataset], path: str | Path, *, overwrite: boo
     # Every chunk is written, zeros too: a missing chunk would read as fill and look like data. An array
     # takes this from the configuration when it is opened, and carries it to the workers.
     with zarr.config.set({"array.write_empty_chunks": True}):
-        pairs = [pair for name, dataset in results.items() for pair in _prepare(dataset, path, name)]
+        pairs = [
+            pair for name, dataset in results.items() for pair in _prepare(dataset, path, name)
+        ]
     _graph.write([array for array, _ in pairs], [target for _, target in pairs])
     root.attrs["complete"] = True
     return path

@@ -238,7 +238,7 @@ def plain(result: Any) -> Any:
     """A result without trees, which ``dask.compute`` would hand back as they are."""
     if isinstance(result, xr.DataTree):
         return {name: child.to_dataset() for name, child in result.children.items()}
-    return result
+    return {n: plain(r) for n, r in result.items()} if type(result) is dict else result
 
 
 def leaves(result: Any, name: str = "") -> Iterator[tuple[str, Any]]:

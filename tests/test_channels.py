@@ -13,7 +13,10 @@ def movies():
     rng = np.random.default_rng(1)
     shapes = {"red": (60, 20, 24), "green": (50, 24, 20)}
     sizes = {"red": 100.0, "green": (110.0, 90.0)}
-    return {n: smlm.as_movie(rng.poisson(50, s).astype("u2"), pixel_size=sizes[n]) for n, s in shapes.items()}
+    return {
+        n: smlm.as_movie(rng.poisson(50, s).astype("u2"), pixel_size=sizes[n])
+        for n, s in shapes.items()
+    }
 
 
 def test_each_channel_gets_the_block(movies):
@@ -45,7 +48,13 @@ def test_results_of_one_block_feed_the_next(movies):
     background = smlm.map_channels(smlm.background_sparse_median, tree, window=20)
     spots = {n: _spots(m) for n, m in movies.items()}
     signal = smlm.map_channels(
-        smlm.integrate_photons, tree, spots, camera=1.0, psf=120.0, size_pixels=7, background=background
+        smlm.integrate_photons,
+        tree,
+        spots,
+        camera=1.0,
+        psf=120.0,
+        size_pixels=7,
+        background=background,
     )
     for name, movie in movies.items():
         own = smlm.background_sparse_median(movie, window=20)

@@ -317,3 +317,32 @@ def test_table_without_rows_of_known_type():
     movie = smlm.as_movie(np.ones((3, 16, 16)), pixel_size=100)
     with pytest.raises(TableError, match="frame"):
         smlm.integrate_photons(movie, table, camera=smlm.as_camera(1.0, offset=0.0), psf=100.0)
+
+
+def test_no_gain_or_no_psf_is_said(scene, camera):
+    movie, _, spots = scene
+    flat = smlm.as_movie(np.full((200, 16, 16), 7, "u2"), pixel_size=100)
+    no_gain = smlm.estimate_gain(flat, offset=OFFSET)
+    found = smlm.integrate_photons(movie, spots, camera=no_gain, psf=120.0).compute()
+    assert np.isnan(found.photons).all()
+    assert set(found.status.to_numpy()) == {Reason.NO_GAIN, Reason.CROP_LEAVES_FRAME}
+    border = smlm.integrate_photons(movie, spots, camera=no_gain, method="border").compute()
+    assert set(border.status.to_numpy()) == {Reason.NO_GAIN, Reason.CROP_LEAVES_FRAME}
+    no_psf = smlm.estimate_psf(flat, size_pixels=11)
+    found = smlm.integrate_photons(movie, spots, camera=camera, psf=no_psf).compute()
+    assert np.isnan(found.photons).all()
+    assert set(found.status.to_numpy()) == {Reason.NO_PSF, Reason.CROP_LEAVES_FRAME}
+
+
+def test_lost_samples_are_said(scene, camera):
+    movie, _, spots = scene
+    frames = movie.to_numpy().astype("f4")
+    frames[spots.frame[0]] = np.nan
+    lost = smlm.as_movie(frames, pixel_size=PIXEL)
+    for method in ("weighted", "border"):
+        found = smlm.integrate_photons(
+            lost, spots, camera=camera, psf=120.0, method=method
+        ).compute()
+        here = (spots.frame == spots.frame[0]).to_numpy()
+        assert np.isnan(found.photons.to_numpy()[here]).all()
+        assert set(found.status.to_numpy()[here]) <= {Reason.NOT_FINITE, Reason.CROP_LEAVES_FRAME}

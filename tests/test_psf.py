@@ -112,3 +112,22 @@ def test_a_window_longer_than_the_movie(movie):
 def test_bad_parameters(movie, keywords):
     with pytest.raises(ParameterError, match=next(iter(keywords))):
         smlm.estimate_psf(movie, size_pixels=21, **keywords)
+
+
+@pytest.mark.parametrize("seed", range(4))
+def test_noise_has_no_psf(seed):
+    """Static particles or an empty field: the fit would be a spike or a hill without meaning."""
+    frames = np.random.default_rng(seed).poisson(100, (200, 48, 48)).astype("u2")
+    movie = smlm.as_movie(frames, pixel_size=100)
+    found = smlm.estimate_psf(movie, size_pixels=21).compute()
+    assert found.status == Reason.FIT_FAILED
+    assert np.isnan([found.sigma, found.sigma_x, found.theta]).all()
+    assert np.isnan(found.psf_image).all()
+
+
+def test_dim_emitters_still_have_a_psf():
+    emitters = Emitters(number=20, photons=300.0)
+    movie, _ = smlm.simulate_movie(300, (64, 64), emitters=emitters, seed=1)
+    found = smlm.estimate_psf(movie, window=150, size_pixels=21).compute()
+    assert found.status == Reason.OK
+    assert 1.0 < float(found.sigma) / 120 < 1.3

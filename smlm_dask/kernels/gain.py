@@ -31,7 +31,9 @@ def robust_moments(frames: NDArray[Any]) -> NDArray[Any]:
     return moments
 
 
-def transfer_curve(level: NDArray[Any], variance: NDArray[Any], bins: int) -> NDArray[np.float64]:
+def transfer_curve(
+    level: NDArray[Any], variance: NDArray[Any], bins: int, fewest: int = 3
+) -> NDArray[np.float64]:
     """Bins of the mean-variance curve and the line through its central third.
 
     Parameters
@@ -40,6 +42,8 @@ def transfer_curve(level: NDArray[Any], variance: NDArray[Any], bins: int) -> ND
         Level and variance of each pixel; pixels that are not finite are left out.
     bins : int
         Number of equal steps between the lowest and the highest level.
+    fewest : int
+        Bins a line needs: 3 have an error, 2 do not.
 
     Returns
     -------
@@ -53,7 +57,7 @@ def transfer_curve(level: NDArray[Any], variance: NDArray[Any], bins: int) -> ND
         return _no_curve(bins, Reason.NOT_FINITE)
     x, v = level[good], variance[good]
     bin_level, bin_variance, count = _bins(x, v, bins)
-    fit, reason = _line(x, bin_level, bin_variance)
+    fit, reason = _line(x, bin_level, bin_variance, fewest)
     return np.concatenate([bin_level, bin_variance, count, fit, [reason]])
 
 
@@ -75,11 +79,11 @@ def _bins(x: NDArray[Any], v: NDArray[Any], bins: int) -> tuple[NDArray[np.float
 
 
 def _line(
-    x: NDArray[Any], level: NDArray[np.float64], variance: NDArray[np.float64]
+    x: NDArray[Any], level: NDArray[np.float64], variance: NDArray[np.float64], fewest: int
 ) -> tuple[NDArray[np.float64], Reason]:
     low, high = np.percentile(x, CENTRAL_PERCENT)
     central = (level > low) & (level < high)
-    if central.sum() < 2:
+    if central.sum() < fewest:
         few = Reason.CONSTANT_SIGNAL if x.min() == x.max() else Reason.TOO_FEW_BINS
         return np.full(6, np.nan), few
     fit = linregress(level[central], variance[central])

@@ -51,9 +51,9 @@ def integrate_border(
     y0, x0 = rows[:, 0].astype("i8"), rows[:, 1].astype("i8")
     total, level = border_sums(block, frame, y0, x0, size, padding=padding).T
     out = np.full((len(rows), len(RESULTS)), np.nan)
-    out[:, 0] = total * (gain / quantum_efficiency)
+    out[:, 0] = total * _photons_per_adu(gain, quantum_efficiency)
     out[:, 1] = level
-    out[:, 4] = _status(out[:, 0], y0, x0, size, block.shape)
+    out[:, 4] = _status(out[:, 0], y0, x0, size, block.shape, np.isnan(total))
     return out
 
 
@@ -83,15 +83,17 @@ def integrate_gaussian(
     y0, x0, mu_y, mu_x, _, background, *columns = rows.T
     given = (np.full(len(rows), value) for value in (sigma_y, sigma_x, theta))
     widths = [c if has else g for c, has, g in zip(columns, own, given, strict=True)]
-    light = background * (quantum_efficiency / gain)
+    scale = _photons_per_adu(gain, quantum_efficiency)
     centre: dict[str, Any] = {"mu_y": mu_y, "mu_x": mu_x, "pixel": pixel}
+    light = background / scale
     cut = _cut(block, frame, y0, x0, size, light, offset, images, image_index, image_offset)
     shape: dict[str, Any] = dict(zip(WIDTHS, widths, strict=True))
     if (shape["theta"] == 0).all():  # a turned round Gaussian is another one: the pixel turns too
         sums = gaussian_sums(**cut, **centre, sigma_y=shape["sigma_y"], sigma_x=shape["sigma_x"])
     else:
         sums = rotated_sums(**cut, **centre, **shape)
-    return _results(sums, gain / quantum_efficiency, y0, x0, size, block.shape)
+    known = (np.isfinite(widths).all(axis=0)) & (widths[0] > 0) & (widths[1] > 0)
+    return _results(sums, scale, y0, x0, size, block.shape, known)
 
 
 def integrate_spline(
@@ -113,12 +115,18 @@ def integrate_spline(
 ) -> NDArray[np.float64]:
     """Photons by projection on a three-dimensional cubic spline."""
     y0, x0, mu_y, mu_x, z, background, *_ = rows.T
-    light = background * (quantum_efficiency / gain)
+    scale = _photons_per_adu(gain, quantum_efficiency)
     centre: dict[str, Any] = {"mu_y": mu_y, "mu_x": mu_x, "pixel": pixel}
+    light = background / scale
     cut = _cut(block, frame, y0, x0, size, light, offset, images, image_index, image_offset)
     knots: dict[str, Any] = {"knots_y": knots_y, "knots_x": knots_x, "knots_z": knots_z}
     sums = spline_sums(**cut, **centre, z=z, **knots, coefficients=coefficients)
-    return _results(sums, gain / quantum_efficiency, y0, x0, size, block.shape)
+    return _results(sums, scale, y0, x0, size, block.shape, np.ones(len(rows), np.bool_))
+
+
+def _photons_per_adu(gain: float, quantum_efficiency: float) -> float:
+    """NaN, the mark of no answer, also for a gain that cannot be."""
+    return float(gain) / float(quantum_efficiency) if gain > 0 else np.nan
 
 
 def _cut(
@@ -154,12 +162,21 @@ def _cut(
 
 
 def _results(
-    sums: Array, scale: float, y0: Array, x0: Array, size: tuple[int, int], shape: tuple[int, ...]
+    sums: Array,
+    scale: float,
+    y0: Array,
+    x0: Array,
+    size: tuple[int, int],
+    shape: tuple[int, ...],
+    known: Array,
 ) -> NDArray[np.float64]:
     out = np.full((len(sums), len(RESULTS)), np.nan)
     out[:, 0] = sums[:, 0] * scale
     out[:, 2:4] = sums[:, 1:3]
-    out[:, 4] = _status(out[:, 0], y0, x0, size, shape, sums[:, 1])
+    out[:, 4] = _status(out[:, 0], y0, x0, size, shape, np.isfinite(scale))
+    lost = out[:, 4] == Reason.NOT_FINITE
+    out[lost & (sums[:, 1] == 0), 4] = Reason.NO_OVERLAP_WITH_PSF
+    out[lost & ~known, 4] = Reason.NO_PSF
     return out
 
 
@@ -169,12 +186,11 @@ def _status(
     x0: Array,
     size: tuple[int, int],
     shape: tuple[int, ...],
-    psf_sum: Array | None = None,
-) -> Array:
-    status = np.where(np.isfinite(photons), Reason.OK, Reason.NOT_FINITE)
-    if psf_sum is not None:
-        status[(psf_sum == 0) & (status > 0)] = Reason.NO_OVERLAP_WITH_PSF
-    status[~inside(y0.astype("i8"), x0.astype("i8"), size, (shape[-2], shape[-1]))] = (
-        Reason.CROP_LEAVES_FRAME
-    )
+    gain: Array | bool,
+) -> NDArray[np.float64]:
+    """Why photons are NaN; ``gain`` says where the camera's gain is not what is missing."""
+    lost = np.where(gain, Reason.NOT_FINITE, Reason.NO_GAIN)
+    status = np.where(np.isfinite(photons), float(Reason.OK), lost)
+    leaves = ~inside(y0.astype("i8"), x0.astype("i8"), size, (shape[-2], shape[-1]))
+    status[leaves] = Reason.CROP_LEAVES_FRAME
     return status

@@ -104,7 +104,7 @@ def measure(path: Path, repeats: int) -> Any:
     bare = {
         "gain": lambda i: robust_moments(sample),
         "median": lambda i: upper_median(sample),
-        "mean": lambda i: smooth(sample, *taps),
+        "mean": lambda i: smooth(sample, *taps).sum(),
         "psf": lambda i: (robust_moments(sample), power_spectrum(sampled, median)),
         "photons": lambda i: integrate_gaussian(sample, *block_rows, *none, *model),
     }

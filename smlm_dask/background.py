@@ -15,6 +15,7 @@ from smlm_dask.kernels.background import (
     assign_centre,
     assign_start,
     clean,
+    frame_level,
     frame_offset,
     step_times,
     upper_median,
@@ -251,7 +252,7 @@ def _clock(time: ArrayLike | None, movie: xr.DataArray) -> NDArray[Any]:
 
 
 def _series(movie: xr.DataArray, starts: NDArray[np.int64], window: int) -> Any:
-    data = _graph.tile(_graph.movie_data(movie), window)
+    data = _graph.movie_data(movie)
     distinct, entry = np.unique(starts, return_inverse=True)
     images = _graph.window_map(upper_median, data, distinct.tolist(), window, dtype=data.dtype)
     return images if len(distinct) == len(starts) else images[entry]
@@ -280,6 +281,6 @@ def _assignment(times: Any, starts: Any, step: float | None, window: int) -> tup
 def _offset(movie: xr.DataArray, series: Any, index: Any, rows: int | None) -> Any:
     if rows is None:
         return np.zeros(len(movie))
-    frame_level = _graph.movie_data(movie)[:, :rows].mean(axis=(1, 2), dtype="f8")
-    image_level = series[:, :rows].mean(axis=(1, 2), dtype="f8")
-    return _graph.series_map(frame_offset, frame_level, image_level, index, dtype="f8")
+    of_frames = _graph.frame_reduce(frame_level, _graph.movie_data(movie)[:, :rows], dtype="f8")
+    of_images = _graph.frame_reduce(frame_level, series[:, :rows], dtype="f8")
+    return _graph.series_map(frame_offset, of_frames, of_images, index, dtype="f8")

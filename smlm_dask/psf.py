@@ -38,8 +38,8 @@ def estimate_psf(
 
     Assumes sparse blinking over a background that is steady within a window. Noise leaves a pedestal
     in the PSF image, so that the width comes out too large: some 3 % with 1000 photons over a
-    background of 10, 11 % with 300, 24 % with 100. A fit that explains less than half of the image, or whose widths are
-    below 0.3 pixels or as wide as the lags go, is no answer.
+    background of 10, 11 % with 300, 24 % with 100. A fit that explains less than half
+    of the image, or whose widths are below 0.3 pixels or as wide as the lags go, is no answer.
 
     Parameters
     ----------
@@ -150,13 +150,12 @@ def _power(
     if remove_background and not window:
         data = _graph.second_pass([data], [median])[0]
     sampled = _graph.whole_frames(data[:count:every])
-    spectra = _graph.window_map(
+    spectra = _graph.spectrum_map(
         power_spectrum,
         sampled,
         range(0, len(sampled), length // every),
         length // every,
-        *(() if median is None or window else (median,)),
-        per_window=median if window else None,
+        median,
         shape=(movie.shape[1], movie.shape[2] // 2 + 1),
         dtype="f8",
     )
@@ -176,14 +175,8 @@ def _median(data: Any, window: int | None, count: int) -> Any:
         return _graph.whole(_graph.stream_selection(data)[0])
     kind = np.dtype("f4") if data.dtype == np.float32 else np.dtype("f8")
     # The very layer estimate_gain makes for the same window: computed together, it is made once.
-    moments = _graph.window_map(
-        robust_moments,
-        _graph.tile(data, window),
-        range(0, count, window),
-        window,
-        lead=(2,),
-        dtype=kind,
-    )
+    starts = range(0, count, window)
+    moments = _graph.window_map(robust_moments, data, starts, window, lead=(2,), dtype=kind)
     return _graph.one_image_each(moments[:, 0])
 
 

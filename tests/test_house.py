@@ -184,10 +184,9 @@ def test_modules_name_what_they_give(name: str) -> None:
 
 
 def public_functions() -> dict[str, Callable[..., Any]]:
-    modules = [smlm_dask]
     compat = importlib.import_module("smlm_dask.compat")
-    for found in pkgutil.iter_modules(compat.__path__, "smlm_dask.compat."):
-        modules.append(importlib.import_module(found.name))
+    found = pkgutil.iter_modules(compat.__path__, "smlm_dask.compat.")
+    modules = [smlm_dask, *(importlib.import_module(module.name) for module in found)]
     return {
         f"{module.__name__}.{name}": value
         for module in modules
@@ -243,7 +242,7 @@ def test_public_names_are_documented(name: str) -> None:
 
 
 def test_a_missing_word_is_found() -> None:
-    def silent(a, b: int) -> int:  # type: ignore[no-untyped-def]  # noqa: ANN001
+    def silent(a, b: int) -> int:  # type: ignore[no-untyped-def]
         """Do.
 
         Parameters

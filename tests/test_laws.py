@@ -14,7 +14,6 @@ from typing import Any
 
 import cloudpickle
 import dask
-import dask.array as da
 import numpy as np
 import pytest
 import xarray as xr

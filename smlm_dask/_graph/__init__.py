@@ -20,7 +20,14 @@ from smlm_dask._graph.arrays import (
     write,
 )
 from smlm_dask._graph.emitters import emitter_map, one_image_each, series_map
-from smlm_dask._graph.frames import frame_difference, frame_map, tile, whole_frames, window_map
+from smlm_dask._graph.frames import (
+    frame_difference,
+    frame_map,
+    frame_reduce,
+    spectrum_map,
+    whole_frames,
+    window_map,
+)
 from smlm_dask._graph.passes import second_pass, shares_source
 from smlm_dask._graph.stream import stream_passes, stream_selection
 
@@ -33,6 +40,7 @@ __all__ = [
     "finish",
     "frame_difference",
     "frame_map",
+    "frame_reduce",
     "from_array",
     "is_lazy",
     "movie_data",
@@ -42,9 +50,9 @@ __all__ = [
     "second_pass",
     "series_map",
     "shares_source",
+    "spectrum_map",
     "stream_passes",
     "stream_selection",
-    "tile",
     "where",
     "whole",
     "whole_frames",

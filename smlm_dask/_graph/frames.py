@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import math
+from bisect import bisect_left, bisect_right
 from collections.abc import Sequence
-from itertools import product
+from itertools import pairwise, product
 from typing import Any
 
 import dask.array as da
 import numpy as np
-from dask._task_spec import List, Task, TaskRef
+from dask._task_spec import List, Task
 from numpy.typing import DTypeLike, NDArray
 
 from smlm_dask._graph.arrays import (
@@ -24,14 +25,6 @@ from smlm_dask._graph.arrays import (
     from_array,
     named,
 )
-
-
-def tile(data: Array, length: int) -> Array:
-    """``data`` cut along y so that ``length`` frames of one tile fit the byte budget."""
-    row = max(1, length * data.shape[2] * data.dtype.itemsize)
-    rows = max(1, chunk_bytes() // row)
-    data = data if data.numblocks[2] == 1 else data.rechunk({2: -1})
-    return data if max(data.chunks[1]) <= rows else data.rechunk({1: rows})
 
 
 def whole_frames(data: Array) -> Array:
@@ -57,6 +50,13 @@ def frame_map(kernel: Kernel, data: Array, *arguments: Any, dtype: DTypeLike) ->
     return da.map_blocks(kernel, data, *arguments, dtype=dtype, meta=meta, name=name)
 
 
+def frame_reduce(kernel: Kernel, data: Array, *, dtype: DTypeLike) -> Array:
+    """``kernel(block)`` on every block of whole frames: one number for each frame."""
+    data = data if data.numblocks[1:] == (1, 1) else data.rechunk({1: -1, 2: -1})
+    meta, name = np.empty(0, dtype), named(kernel, data)
+    return da.map_blocks(kernel, data, drop_axis=(1, 2), dtype=dtype, meta=meta, name=name)
+
+
 def frame_difference(data: Array, background: Any) -> Array:
     """``data - background`` in float32, cut like ``data``: unsigned samples would wrap."""
     return data.astype("f4") - from_array(background).rechunk(data.chunks)
@@ -67,53 +67,96 @@ def window_map(
     data: Array,
     starts: Sequence[int],
     length: int,
-    *arguments: Any,
-    per_window: Array | None = None,
-    shape: tuple[int, ...] | None = None,
+    *,
     lead: tuple[int, ...] = (),
     dtype: DTypeLike,
 ) -> Array:
-    """``kernel(frames[start:start + length], *arguments)`` for every start: one result per window.
+    """``kernel(frames[start:start + length])`` for every start: (window, *lead, y, x).
 
-    The windows stand on absolute frames, so the answer does not depend on the chunks. Each y, x tile
-    of ``data`` is its own task, unless ``shape`` gives the shape of a whole-frame result (then
-    ``data`` holds whole frames). ``per_window[j]`` (one block per window) goes to the task of window
-    ``j`` after its frames. A window inside one chunk is a view of it: nothing is copied.
+    The windows stand on absolute frames, so the answer does not depend on the chunks. A task takes
+    some rows of the chunks that hold its window, so many that they fit the byte budget: cutting inside
+    the task, not with rechunk, keeps a movie of 4,000 chunks at as many tasks. A window inside one
+    chunk is a view of it: nothing is copied.
     """
-    starts = [int(s) for s in starts]
-    name = named(kernel, data, starts, length, *arguments, per_window, shape, lead)
-    rest = [argument(a) for a in arguments]
+    name = named(kernel, data, list(starts), length, lead, chunk_bytes())
+    rows, begins = _rows(data, length), edges(data.chunks[0]).tolist()
     tasks: Tasks = {}
-    tiles = list(product(*map(range, data.numblocks[1:])))
     for j, start in enumerate(starts):
-        own = None if per_window is None else block(per_window, j, *(0,) * (per_window.ndim - 1))
-        for spot in tiles:
-            key = (name, j, *(0,) * len(lead), *(spot if shape is None else (0,) * len(shape)))
-            parts, first = parts_of(data, start, start + length, spot)
-            tasks[key] = Task(key, _on_window, kernel, first, length, List(*parts), own, *rest)
-    tail = data.chunks[1:] if shape is None else tuple((n,) for n in shape)
-    chunks = ((1,) * len(starts), *((n,) for n in lead), *tail)
-    return build(name, tasks, [data, per_window, *arguments], chunks, dtype)
+        for iy, ix in product(*map(range, data.numblocks[1:])):
+            parts, box = parts_of(data, begins, start, start + length, (iy, ix))
+            for tile, span in rows[iy]:
+                key = (name, j, *(0,) * len(lead), tile, ix)
+                tasks[key] = Task(key, _on_window, kernel, box, span, parts)
+    heights = tuple(span.stop - span.start for column in rows for _, span in column)
+    chunks = ((1,) * len(starts), *((n,) for n in lead), heights, data.chunks[2])
+    return build(name, tasks, [data], chunks, dtype)
+
+
+def _rows(data: Array, length: int) -> list[list[tuple[int, slice]]]:
+    """For each chunk along y the tiles it is cut into: their numbers, and their rows in the chunk."""
+    row = max(1, length * max(data.chunks[2], default=1) * data.dtype.itemsize)
+    limit = max(1, chunk_bytes() // row)
+    tiles: list[list[tuple[int, slice]]] = []
+    count = 0
+    for size in data.chunks[1]:
+        spans = [slice(lo, hi) for lo, hi in pairwise(edges(_split(size, limit)).tolist())]
+        tiles.append(list(enumerate(spans, start=count)))
+        count += len(spans)
+    return tiles
+
+
+def spectrum_map(
+    kernel: Kernel,
+    data: Array,
+    starts: Sequence[int],
+    length: int,
+    background: Array | None,
+    *,
+    shape: tuple[int, int],
+    dtype: DTypeLike,
+) -> Array:
+    """``kernel(frames[start:start + length], background)`` of whole frames: (window, *shape).
+
+    ``background`` is one image for each window (window, y, x), or one for all (y, x), or None.
+    """
+    name = named(kernel, data, list(starts), length, background, shape)
+    everything, begins = slice(None), edges(data.chunks[0]).tolist()
+    tasks: Tasks = {}
+    for j, start in enumerate(starts):
+        parts, box = parts_of(data, begins, start, start + length, (0, 0))
+        one = background is None or background.ndim == 2
+        own = argument(background) if one else block(background, j, 0, 0)  # type: ignore[arg-type]
+        key = (name, j, 0, 0)
+        tasks[key] = Task(key, _on_window, kernel, box, everything, parts, own)
+    chunks = ((1,) * len(starts), *((n,) for n in shape))
+    return build(name, tasks, [data, background], chunks, dtype)
 
 
 def parts_of(
-    data: Array, start: int, stop: int, spot: tuple[int, ...]
-) -> tuple[list[TaskRef], int]:
-    """References to the chunks that hold frames [start, stop), and where in the first they begin."""
-    begins = edges(data.chunks[0])
-    first = int(np.searchsorted(begins, start, side="right")) - 1
-    last = int(np.searchsorted(begins, min(stop, begins[-1]), side="left"))
-    return [block(data, i, *spot) for i in range(first, last)], start - int(begins[first])
+    data: Array, begins: Sequence[int], start: int, stop: int, spot: tuple[int, int]
+) -> tuple[List, slice]:
+    """The chunks that hold frames [start, stop), and where in them, joined, these frames are."""
+    stop = min(stop, begins[-1])
+    first, last = bisect_right(begins, start) - 1, bisect_left(begins, stop)
+    parts = List(*(block(data, i, *spot) for i in range(first, last)))
+    return parts, slice(start - begins[first], stop - begins[first])
+
+
+def joined(parts: Sequence[NDArray[Any]], frames: slice, rows: slice) -> NDArray[Any]:
+    """Those frames and rows of consecutive chunks; a view if one chunk holds them."""
+    if len(parts) == 1:
+        return parts[0][frames, rows]
+    last = frames.stop - sum(len(p) for p in parts[:-1])
+    inner = [p[:, rows] for p in parts[1:-1]]
+    return np.concatenate([parts[0][frames.start :, rows], *inner, parts[-1][:last, rows]])
 
 
 def _on_window(
     kernel: Kernel,
-    first: int,
-    length: int,
+    frames: slice,
+    rows: slice,
     parts: Sequence[NDArray[Any]],
-    own: NDArray[Any] | None,
-    *arguments: Any,
+    *background: NDArray[Any] | None,
 ) -> NDArray[Any]:
-    frames = parts[0] if len(parts) == 1 else np.concatenate(parts)
-    first_arguments = () if own is None else (own[0],)
-    return np.asarray(kernel(frames[first : first + length], *first_arguments, *arguments))[None]
+    own = [b[0] if b is not None and b.ndim == 3 else b for b in background]
+    return np.asarray(kernel(joined(parts, frames, rows), *own))[None]

@@ -11,8 +11,8 @@ from dask._task_spec import List, Task, TaskRef, convert_legacy_graph
 from dask.local import get_sync
 from numpy.typing import NDArray
 
-from smlm_dask._graph.arrays import Array, Tasks, block, build, chunk_bytes, named
-from smlm_dask._graph.frames import parts_of, tile, whole_frames, window_map
+from smlm_dask._graph.arrays import Array, Tasks, block, build, chunk_bytes, edges, named
+from smlm_dask._graph.frames import joined, parts_of, whole_frames, window_map
 from smlm_dask.kernels import streaming
 from smlm_dask.kernels.selection import median_and_mad
 
@@ -40,8 +40,7 @@ def stream_selection(data: Array) -> Array:
     """
     kind = np.dtype("f4") if data.dtype == np.float32 else np.dtype("f8")
     if stream_passes(data) == 1:
-        tiled = tile(data, len(data))
-        return window_map(median_and_mad, tiled, [0], len(data), lead=(2,), dtype=kind)[0]
+        return window_map(median_and_mad, data, [0], len(data), lead=(2,), dtype=kind)[0]
     data = whole_frames(data)
     name = named(streaming.finish, data)
     tasks = _stream_tasks(data, name, MOST_PASSES[data.dtype.str[1:]])
@@ -50,15 +49,19 @@ def stream_selection(data: Array) -> Array:
 
 
 def _stream_tasks(data: Array, name: str, passes: int) -> Tasks:
-    parts, _ = parts_of(data, 0, min(FIRST_FRAMES, len(data)), (0, 0))
-    begin = Task((f"start-{name}",), _start, List(*parts))
+    parts, box = parts_of(data, edges(data.chunks[0]).tolist(), 0, FIRST_FRAMES, (0, 0))
+    begin = Task((f"start-{name}",), _start, parts, box)
     tasks: Tasks = {begin.key: begin}
     state, blocks_again = begin.key, _deferred(data)
     for p in range(passes):
-        counts = []
-        for i in range(data.numblocks[0]):
-            part = blocks_again[i] if p else block(data, i, 0, 0)
-            counts.append(Task((f"count-{name}", p, i), _count, part, TaskRef(state)))
+        # Later passes are rarely needed: one task counts several blocks, and the graph stays small.
+        groups = (
+            _by(blocks_again, 8) if p else [block(data, i, 0, 0) for i in range(len(blocks_again))]
+        )
+        counts = [
+            Task((f"count-{name}", p, i), _count, group, TaskRef(state))
+            for i, group in enumerate(groups)
+        ]
         tree = _tree(counts, f"add-{name}-{p}")
         tasks |= {t.key: t for t in (*counts, *tree)}
         last = (tree or counts)[-1].key
@@ -74,7 +77,7 @@ def _tree(leaves: Sequence[Task], name: str, width: int = 4) -> list[Task]:
     tasks: list[Task] = []
     level = [leaf.key for leaf in leaves]
     while len(level) > 1:
-        groups = [level[i : i + width] for i in range(0, len(level), width)]
+        groups = _by(level, width)
         sums = [
             Task((name, len(tasks) + j), _add, List(*(TaskRef(k) for k in group)))
             for j, group in enumerate(groups)
@@ -113,14 +116,24 @@ def _cone(nodes: Tasks, key: Any) -> Tasks:
     return found
 
 
-def _start(parts: Sequence[NDArray[Any]]) -> streaming.State:
-    return streaming.start(np.concatenate(parts)[:FIRST_FRAMES])
+def _start(parts: Sequence[NDArray[Any]], frames: slice) -> streaming.State:
+    return streaming.start(joined(parts, frames, slice(None)))
 
 
-def _count(block: NDArray[Any] | Deferred, state: streaming.State) -> NDArray[np.uint32]:
-    if not isinstance(block, Deferred):
-        return streaming.count(block, state)
-    return np.zeros((0, 0), np.uint32) if state.resolved else streaming.count(block(), state)
+def _by(items: Sequence[Any], width: int) -> list[Any]:
+    return [items[i : i + width] for i in range(0, len(items), width)]
+
+
+def _count(part: NDArray[Any] | Sequence[Deferred], state: streaming.State) -> NDArray[np.uint32]:
+    """Counts of one block in memory, or of several that are read here if a search is open."""
+    if isinstance(part, np.ndarray):
+        return streaming.count(part, state)
+    if state.resolved:
+        return np.zeros((0, 0), np.uint32)
+    total = streaming.count(part[0](), state)
+    for deferred in part[1:]:
+        total += streaming.count(deferred(), state)
+    return total
 
 
 def _add(parts: Sequence[NDArray[np.uint32]]) -> NDArray[np.uint32]:

@@ -14,6 +14,7 @@ __all__ = [
     "assign_centre",
     "assign_start",
     "clean",
+    "frame_level",
     "frame_offset",
     "step_times",
     "upper_median",
@@ -119,6 +120,12 @@ def _deviation(score: NDArray[np.float64]) -> NDArray[np.float64]:
     flat = score - median_filter(score, size=10)
     deviation: NDArray[np.float64] = np.abs(flat - np.median(flat))
     return deviation
+
+
+def frame_level(frames: NDArray[Any]) -> NDArray[np.float64]:
+    """Mean of each frame: ``(frame, y, x) -> (frame,)``."""
+    level: NDArray[np.float64] = frames.mean(axis=(1, 2), dtype=np.float64)
+    return level
 
 
 def frame_offset(

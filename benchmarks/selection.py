@@ -44,7 +44,7 @@ def smlmlp_gain(frames: np.ndarray) -> Callable[[], object] | None:
 
 def bottleneck_pair(frames: np.ndarray) -> Callable[[], object] | None:
     try:
-        from bottleneck import median  # noqa: PLC0415
+        from bottleneck import median
     except ImportError:
         return None
 

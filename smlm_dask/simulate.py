@@ -368,6 +368,13 @@ def expected_photons(truth: xr.Dataset, *, chunks: ChunksLike = None) -> xr.Data
     -------
     xr.DataArray
         Dims (frame, y, x), float64, photon / pix, lazy.
+
+    Raises
+    ------
+    TableError
+        If `truth` does not come from `simulate_movie`.
+    ParameterError
+        If the chunks do not fit.
     """
     simulation = _simulation_of(truth)
     sizes = _chunks(chunks, (simulation.n_frames, *simulation.shape), itemsize=8)
@@ -391,6 +398,11 @@ def truth_table(truth: xr.Dataset, frames: slice = slice(None)) -> pd.DataFrame:
         One row for each emitter and frame, ordered by both: ``frame``, ``x`` and ``y`` (nm, drift
         included), ``z`` (nm, if the emitters have depth), ``photons`` expected in this frame,
         ``background`` (photon / pix) of the pixel it is in, ``emitter``.
+
+    Raises
+    ------
+    TableError
+        If `truth` does not come from `simulate_movie`.
     """
     simulation = _simulation_of(truth)
     scene = simulation.scene()

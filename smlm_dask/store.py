@@ -60,7 +60,17 @@ def store(results: Mapping[str, xr.Dataset], path: str | Path, *, overwrite: boo
 
 
 def open_results(path: str | Path) -> xr.DataTree:
-    """Results written by ``store``, lazily, one child for each.
+    """Open results written by ``store``.
+
+    Parameters
+    ----------
+    path : path
+        Where they were stored.
+
+    Returns
+    -------
+    xarray.DataTree
+        One child for each result; lazy.
 
     Raises
     ------

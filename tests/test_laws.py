@@ -18,7 +18,7 @@ import numpy as np
 import pytest
 import xarray as xr
 from distributed import Client, LocalCluster
-from hypothesis import HealthCheck, given, settings
+from hypothesis import Phase, given, settings
 from hypothesis import strategies as st
 from numpy.typing import NDArray
 
@@ -198,9 +198,8 @@ schedulers = st.sampled_from(
         {"scheduler": "threads", "num_workers": 4},
     ]
 )
-slow = settings(
-    deadline=None, max_examples=4, suppress_health_check=[HealthCheck.function_scoped_fixture]
-)
+# Not shrunk: an example takes a second, and any chunking that fails says enough.
+slow = settings(deadline=None, max_examples=4, phases=[Phase.reuse, Phase.generate])
 
 
 @every_case

@@ -61,6 +61,11 @@ def detect_gain(
     info : dict
         ``gain`` (mean / var, with the offset in it), ``mean``, ``var`` maps, ``mean_bins``,
         ``var_bins``, ``fit`` (six numbers of linregress): one lazy array for each channel.
+
+    Raises
+    ------
+    SmlmError
+        If a channel is no movie.
     """
     results = [
         photon_transfer(as_movie(c, pixel_size=1.0), None, nbins, fewest=2) for c in channels
@@ -111,6 +116,11 @@ def bkgd_spatial_mean(
     info : dict
         ``channels_mean_radii_pix``, ``spatial_mean_sigmas``, and ``spatial_mean_kernels_y``, ``_x``:
         delta minus kernel.
+
+    Raises
+    ------
+    SmlmError
+        If a channel is no movie, radii do not fit the channels, or a buffer is not float32.
     """
     radii = _pairs("channels_mean_radii_pix", channels_mean_radii_pix, len(channels))
     taps = [tuple(gaussian_taps(r / 2) for r in pair) for pair in radii]
@@ -182,6 +192,11 @@ def blink_spatial_psf(
     info : dict
         ``ac``, ``psf``, ``fit``, ``spline``, ``sigx``, ``sigy``, ``theta``, ``tx``, ``ty``,
         ``coeffs``: one lazy array for each channel.
+
+    Raises
+    ------
+    SmlmError
+        If a channel is no movie, or pixel sizes or the crop do not fit.
     """
     pixels = _pairs("channels_pixels_nm", channels_pixels_nm, len(channels))
     results = [
@@ -224,6 +239,11 @@ def crop_remove_bkgd(
         Lazy; float32 for uint16 and float32 crops, float64 for int32 and float64.
     info : dict
         ``border_medians``: (emitter,) for each channel.
+
+    Raises
+    ------
+    SmlmError
+        If a channel is no stack of crops.
     """
     kinds = [_border_dtype(channel) for channel in crops]
     corrected = [

@@ -103,7 +103,7 @@ def estimate_gain(
 def photon_transfer(movie: xr.DataArray, window: int | None, bins: int, fewest: int = 3) -> Values:
     """Maps, bins, line and gain of a movie of any length, by name."""
     level, variance = _moments(movie, window)
-    shape = (3 * (bins + 1) + 7,)
+    shape = (3 * (bins + 1) + 9,)
     curve = _graph.finish(transfer_curve, level, variance, bins, fewest, shape=shape)
     maps = {"signal_mean": (("y", "x"), level), "signal_variance": (("y", "x"), variance)}
     return maps | _curve(curve, bins)
@@ -134,11 +134,9 @@ def _moments(movie: xr.DataArray, window: int | None) -> tuple[Any, Any]:
 
 def _curve(curve: Any, bins: int) -> Values:
     n = bins + 1
-    slope, stderr = curve[3 * n], curve[3 * n + 4]
-    good = curve[-1] == 0
     return {
-        "gain": ((), _graph.where(good, 1 / slope)),
-        "gain_error": ((), _graph.where(good, stderr / slope**2)),
+        "gain": ((), curve[-3]),
+        "gain_error": ((), curve[-2]),
         "intercept": ((), curve[3 * n + 1]),
         "bin_mean": (("bin",), curve[:n]),
         "bin_variance": (("bin",), curve[n : 2 * n]),

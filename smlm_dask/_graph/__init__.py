@@ -15,7 +15,6 @@ from smlm_dask._graph.arrays import (
     movie_data,
     ratio,
     scatter,
-    where,
     whole,
     write,
 )
@@ -53,7 +52,6 @@ __all__ = [
     "spectrum_map",
     "stream_passes",
     "stream_selection",
-    "where",
     "whole",
     "whole_frames",
     "window_map",

@@ -118,11 +118,6 @@ def apply(kernel: Kernel, data: Array) -> Array:
     return da.map_blocks(kernel, data, dtype=data.dtype, meta=data._meta, name=named(kernel, data))
 
 
-def where(good: Array, value: Array) -> Array:
-    """``value`` where ``good``, else NaN."""
-    return da.where(good, value, np.nan)
-
-
 def ratio(numerator: Array, denominator: Array) -> Array:
     """Quotient, inf or NaN where the denominator is zero, without a warning."""
     return da.map_blocks(_ratio, numerator, denominator, dtype=numerator.dtype)

@@ -47,10 +47,10 @@ def transfer_curve(
 
     Returns
     -------
-    (3 * (bins + 1) + 7,)
+    (3 * (bins + 1) + 9,)
         Level, variance (NaN where a bin has 10 pixels or fewer) and pixel count of each bin - the
         brightest pixels are a bin of their own - then the six numbers of
-        ``scipy.stats.linregress`` and the ``Reason`` code.
+        ``scipy.stats.linregress``, gain and its standard error, and the ``Reason`` code.
     """
     good = np.isfinite(level) & np.isfinite(variance)
     if not good.any():
@@ -58,11 +58,12 @@ def transfer_curve(
     x, v = level[good], variance[good]
     bin_level, bin_variance, count = _bins(x, v, bins)
     fit, reason = _line(x, bin_level, bin_variance, fewest)
-    return np.concatenate([bin_level, bin_variance, count, fit, [reason]])
+    gain = (1 / fit[0], fit[4] / fit[0] ** 2) if reason == Reason.OK else (np.nan, np.nan)
+    return np.concatenate([bin_level, bin_variance, count, fit, gain, [reason]])
 
 
 def _no_curve(bins: int, reason: Reason) -> NDArray[np.float64]:
-    curve = np.full(3 * (bins + 1) + 7, np.nan)
+    curve = np.full(3 * (bins + 1) + 9, np.nan)
     curve[2 * (bins + 1) : 3 * (bins + 1)] = 0
     curve[-1] = reason
     return curve

@@ -59,7 +59,16 @@ def frame_reduce(kernel: Kernel, data: Array, *, dtype: DTypeLike) -> Array:
 
 def frame_difference(data: Array, background: Any) -> Array:
     """``data - background`` in float32, cut like ``data``: unsigned samples would wrap."""
-    return data.astype("f4") - from_array(background).rechunk(data.chunks)
+    other = from_array(background).rechunk(data.chunks)
+    name = named(_difference, data, other)
+    return da.map_blocks(
+        _difference, data, other, dtype="f4", meta=np.empty((0, 0, 0), "f4"), name=name
+    )
+
+
+def _difference(frames: NDArray[Any], background: NDArray[Any]) -> NDArray[np.float32]:
+    with np.errstate(invalid="ignore"):  # inf - inf is NaN, and NaN is said by the status
+        return np.subtract(frames, background, dtype=np.float32)
 
 
 def window_map(

@@ -73,6 +73,8 @@ def assign_centre(
 ) -> NDArray[np.int64]:
     """Entry of the series for each frame: the image whose window's middle is nearest in time."""
     kept = np.flatnonzero(used)
+    if not kept.size:  # no image can be judged where all samples are NaN; they are NaN themselves
+        return np.zeros(len(time), np.int64)
     first, last = starts[kept], starts[kept] + window - 1
     middle = (time[first].astype("f8") + time[last].astype("f8")) / 2
     change = (middle[:-1] + middle[1:]) / 2

@@ -10,6 +10,7 @@ import xarray as xr
 from numpy.typing import ArrayLike, NDArray
 
 from smlm_dask import _graph
+from smlm_dask.check import choice, number, whole_number
 from smlm_dask.errors import ParameterError
 from smlm_dask.kernels.background import (
     assign_centre,
@@ -24,6 +25,8 @@ from smlm_dask.kernels.background import (
 from smlm_dask.kernels.smooth import gaussian_taps, noise_factor, smooth
 from smlm_dask.movie import check_movie
 from smlm_dask.variables import to_dataset
+
+MOST_IMAGES = 1_000_000
 
 __all__ = ["Cleansing", "background_sparse_median", "background_spatial_mean"]
 
@@ -87,7 +90,10 @@ def spatial_mean(
 
 
 def _radii(radius: float | tuple[float, float], movie: xr.DataArray) -> tuple[float, float]:
-    radii = np.broadcast_to(np.asarray(radius, "f8"), (2,)) if np.size(radius) in (1, 2) else None
+    try:
+        radii = np.broadcast_to(np.asarray(radius, "f8"), (2,)) if np.ndim(radius) < 2 else None
+    except (TypeError, ValueError):
+        radii = None
     good = radii is not None and np.isfinite(radii).all() and (radii >= 0).all()
     if radii is None or not good or (radii > movie.shape[1:]).any():
         raise ParameterError(
@@ -116,11 +122,12 @@ class Cleansing:
     threshold: float = 0.0
 
     def __post_init__(self) -> None:
-        if not (0 < self.fraction <= 1 and self.threshold >= 0):
+        number("Cleansing.fraction", self.fraction, above=0, at_most=1)
+        if number("Cleansing.threshold", self.threshold) < 0:
             raise ParameterError(
-                "Cleansing",
-                got=str(self),
-                wanted="0 < fraction <= 1, threshold >= 0",
+                "Cleansing.threshold",
+                got=str(self.threshold),
+                wanted="0 or more",
                 fix="Cleansing()",
             )
 
@@ -154,7 +161,7 @@ def background_sparse_median(
     window : int
         Frames in a window.
     step : float, optional
-        Time between two images, in the unit of ``time``; without it one window.
+        Time between two images, in the unit of ``time``; without it the time a window takes.
     time : (frame,), optional
         Time of each frame, never going back. Without it the position of the frame, in frames.
     cleansing : Cleansing, optional
@@ -192,11 +199,11 @@ def background_sparse_median(
     >>> smlm.background_sparse_median(movie, window=100).sizes["window"]
     4
     """
-    movie = check_movie(movie, minimum_frames=_positive("window", window))
-    _check_choices(offset_rows, assign)
+    _check(window, offset_rows, cleansing, assign)
+    movie = check_movie(movie, minimum_frames=max(2, window))
     clock = _clock(time, movie)
-    step = float(window) if step is None else step
-    times = step_times(clock, _positive("step", step))
+    step = _step(step, window, clock)
+    times = step_times(clock, step)
     starts = window_starts(clock, times, window)
     series = _series(movie, starts, window)
     used = _used(series, cleansing)
@@ -215,19 +222,33 @@ def background_sparse_median(
     )
 
 
-def _positive(name: str, value: Any) -> Any:
-    if not value > 0:
-        raise ParameterError(name, got=repr(value), wanted="a positive number", fix=f"check {name}")
-    return value
-
-
-def _check_choices(offset_rows: int | None, assign: str) -> None:
+def _check(window: int, offset_rows: int | None, cleansing: object, assign: str) -> None:
+    whole_number("window", window, at_least=1)
+    choice("assign", assign, ("centre", "start"))
     if offset_rows is not None:
-        _positive("offset_rows", offset_rows)
-    if assign not in ("centre", "start"):
+        whole_number("offset_rows", offset_rows, at_least=1)
+    if not (cleansing is None or isinstance(cleansing, Cleansing)):
         raise ParameterError(
-            "assign", got=repr(assign), wanted="centre or start", fix='assign="centre"'
+            "cleansing",
+            got=repr(cleansing),
+            wanted="Cleansing(...) or None",
+            fix="cleansing=Cleansing()",
         )
+
+
+def _step(step: float | None, window: int, clock: NDArray[Any]) -> float:
+    """Time between images: without one given, the time that a window takes."""
+    if step is None:
+        step = window * float(clock[-1]) / (len(clock) - 1)
+    step = number("step", step, above=0)
+    if clock[-1] / step > MOST_IMAGES:
+        raise ParameterError(
+            "step",
+            got=f"{step:g}, which makes {clock[-1] / step:.3g} images",
+            wanted=f"at most {MOST_IMAGES}",
+            fix="a larger step, in the unit of time; or split the movie at its pause",
+        )
+    return step
 
 
 def _clock(time: ArrayLike | None, movie: xr.DataArray) -> NDArray[Any]:

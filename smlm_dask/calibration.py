@@ -8,6 +8,8 @@ import numpy as np
 import xarray as xr
 from numpy.typing import ArrayLike
 
+from smlm_dask import _graph
+from smlm_dask.check import number
 from smlm_dask.errors import ParameterError
 from smlm_dask.variables import to_dataset
 
@@ -47,7 +49,10 @@ def as_camera(
         If a number is not finite or not positive where it must be.
     """
     _check("gain", gain, above=0)
-    _check("quantum_efficiency", quantum_efficiency, above=0)
+    number("quantum_efficiency", quantum_efficiency, above=0, at_most=1)
+    for name, value in (("offset", offset), ("variance", variance)):
+        if value is not None:
+            _check(name, value)
     given = {"gain": gain, "offset": offset, "variance": variance}
     values = {name: _variable(value) for name, value in given.items() if value is not None}
     values["quantum_efficiency"] = (), float(quantum_efficiency)
@@ -131,21 +136,25 @@ def as_spline_psf(
     return to_dataset("as_spline_psf", values)
 
 
-def _check(name: str, value: Number, *, above: float) -> None:
-    if isinstance(value, xr.DataArray):
-        return
-    if not (np.ndim(value) == 0 and np.isfinite(value) and value > above):
-        raise ParameterError(
-            name, got=repr(value), wanted=f"a number above {above:g}", fix=f"check {name}"
-        )
+def _check(name: str, value: Any, *, above: float = -np.inf, at_most: float = np.inf) -> None:
+    if not isinstance(value, xr.DataArray) and not _graph.is_lazy(value):
+        number(name, value, above=above, at_most=at_most)
 
 
 def _variable(value: Number) -> tuple[tuple[str, ...], Any]:
     if isinstance(value, xr.DataArray):
         return tuple(map(str, value.dims)), value.data
-    return (), float(value)
+    return (), value if _graph.is_lazy(value) else float(value)
 
 
 def _coords(*values: Number | None) -> dict[str, Any]:
     maps = [v for v in values if isinstance(v, xr.DataArray) and v.ndim]
+    for other in maps[1:]:
+        if any(not maps[0].get_index(n).equals(other.get_index(n)) for n in ("y", "x")):
+            raise ParameterError(
+                "camera",
+                got="maps of different sensor pixels",
+                wanted="maps with the same y and x",
+                fix="select them alike",
+            )
     return {n: m.coords[n] for m in maps for n in ("y", "x") if n in m.coords}

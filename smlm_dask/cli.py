@@ -230,7 +230,7 @@ def _build(job: Job, movie: xr.DataArray, table: pd.DataFrame | None) -> Results
 
 def _window(job: Job, movie: xr.DataArray) -> int:
     if job.window is not None or len(movie) >= WINDOW:
-        return job.window or WINDOW
+        return WINDOW if job.window is None else job.window
     _note(f"windows hold all {len(movie)} frames instead of {WINDOW}: the movie is short")
     return len(movie)
 
@@ -238,7 +238,7 @@ def _window(job: Job, movie: xr.DataArray) -> int:
 def _size(job: Job, movie: xr.DataArray) -> int:
     least = min(movie.shape[1:])
     if job.size_pixels is not None or least >= PSF_SIZE:
-        return job.size_pixels or PSF_SIZE
+        return PSF_SIZE if job.size_pixels is None else job.size_pixels
     size = least - 1 + least % 2
     _note(f"the PSF image is {size} pixels wide instead of {PSF_SIZE}: frames are small")
     return size

@@ -23,7 +23,7 @@ from smlm_dask.errors import (
 from smlm_dask.readers.backend import MOST_CHUNKS, SmlmBackend, default_chunks, fingerprint
 from smlm_dask.readers.labels import DIMS, label
 
-__all__ = ["as_movie", "check_movie", "check_samples", "open_movie"]
+__all__ = ["as_movie", "check_movie", "check_samples", "open_movie", "select_map"]
 
 Chunks = Mapping[str, Any]
 
@@ -139,6 +139,7 @@ def as_movie(
     >>> float(movie.pixel_size_x)
     110.0
     """
+    data = xr.DataArray(data) if isinstance(data, xr.Variable) else data
     array = data if isinstance(data, xr.DataArray) else _named(data)
     if sorted(map(str, array.dims)) != sorted(DIMS):
         raise _dims_error(array.dims)
@@ -230,6 +231,26 @@ def check_samples(samples: xr.DataArray) -> xr.DataArray:
     return samples
 
 
+def select_map(name: str, values: xr.DataArray, movie: xr.DataArray) -> xr.DataArray:
+    """A number as it is, or the part of a (y, x) map that lies under the movie."""
+    if values.ndim == 0:
+        return values
+    fits = values.dims == ("y", "x") and all(
+        d in values.indexes
+        and values.indexes[d].is_unique
+        and movie.indexes[d].isin(values.indexes[d]).all()
+        for d in ("y", "x")
+    )
+    if not fits:
+        raise DimsError(
+            name,
+            got=f"dims {values.dims} of other sensor pixels than the movie's",
+            wanted="a number, or a (y, x) map whose y and x hold those of the movie",
+            fix=f"give {name} the sensor's y and x coordinates",
+        )
+    return values.sel(y=movie.y, x=movie.x)
+
+
 def _named(data: ArrayLike) -> xr.DataArray:
     array = data if hasattr(data, "dtype") and hasattr(data, "ndim") else np.asarray(data)
     if array.ndim != len(DIMS):
@@ -287,6 +308,14 @@ def _check_index(movie: xr.DataArray, name: str) -> None:
             got="an index with repeated or falling values",
             wanted="a rising index",
             fix=f'movie.drop_duplicates("{name}").sortby("{name}")',
+        )
+    steps = np.diff(index.to_numpy())
+    if name != "frame" and (steps != 1).any():
+        raise DimsError(
+            f"movie.{name}",
+            got="rows or columns that are not neighbours on the sensor",
+            wanted="consecutive sensor pixels: the PSF and crops are measured in them",
+            fix=f"movie.isel({name}=slice(start, stop)), without a step",
         )
 
 

@@ -11,6 +11,7 @@ import xarray as xr
 from numpy.typing import NDArray
 
 from smlm_dask import _graph
+from smlm_dask.check import choice, number, whole_number
 from smlm_dask.errors import DimsError, ParameterError, TableError
 from smlm_dask.kernels.integrate import (
     COLUMNS,
@@ -19,13 +20,13 @@ from smlm_dask.kernels.integrate import (
     integrate_gaussian,
     integrate_spline,
 )
-from smlm_dask.movie import as_movie, check_movie, check_samples
+from smlm_dask.movie import as_movie, check_movie, check_samples, select_map
 from smlm_dask.table import check_table
 from smlm_dask.variables import to_dataset
 
 __all__ = ["integrate_photons"]
 
-Calibration = xr.Dataset | float
+Calibration = xr.Dataset | xr.DataArray | float
 
 
 def integrate_photons(
@@ -105,6 +106,8 @@ def integrate_photons(
     crops = isinstance(movie, xr.DataArray) and movie.dims == ("emitter", "y", "x")
     movie = _as_frames(check_samples(movie)) if crops else check_movie(movie)
     size = (movie.shape[1], movie.shape[2]) if crops else _size(movie, size_pixels)
+    choice("method", method, ("weighted", "border", "border-padded"))
+    _check_camera(camera, method, size, crops)
     light = _light(movie, background)
     columns = _columns(method, light.flat, crops)
     frames, rows = _rows(movie, check_table(table, columns), size, columns)
@@ -160,8 +163,28 @@ def _as_frames(crops: xr.DataArray) -> xr.DataArray:
     return as_movie(crops.variable.data, pixel_size=(pixel[0], pixel[1]))
 
 
+def _check_camera(camera: Calibration, method: str, size: tuple[int, int], crops: bool) -> None:
+    if method != "weighted" and min(size) < 3:
+        raise ParameterError(
+            "size_pixels",
+            got=str(size),
+            wanted="3 or more, so that a border has an inside",
+            fix="size_pixels=11",
+        )
+    if crops and isinstance(camera, xr.Dataset) and "offset" in camera and camera.offset.ndim:
+        raise ParameterError(
+            "camera",
+            got="an offset map, and crops that stand in different places of it",
+            wanted="one offset for given crops",
+            fix="subtract the map from the crops, or pass the movie",
+        )
+
+
 def _size(movie: xr.DataArray, size_pixels: int | tuple[int, int]) -> tuple[int, int]:
-    height, width = np.broadcast_to(np.asarray(size_pixels), (2,)).tolist()
+    pair = size_pixels if isinstance(size_pixels, tuple | list) else (size_pixels,) * 2
+    if len(pair) != 2:
+        pair = (0, 0)
+    height, width = (whole_number("size_pixels", n, at_least=1) for n in pair)
     if not (0 < height <= movie.shape[1] and 0 < width <= movie.shape[2]):
         raise ParameterError(
             "size_pixels",
@@ -304,13 +327,6 @@ def _model(
     numbers = _scalar(camera, "gain"), _scalar(camera, "quantum_efficiency", 1.0)
     if method in ("border", "border-padded"):
         return integrate_border, (size, method == "border-padded", *numbers)
-    if method != "weighted":
-        raise ParameterError(
-            "method",
-            got=repr(method),
-            wanted="weighted, border or border-padded",
-            fix="method='weighted'",
-        )
     pixel = float(movie["pixel_size_y"]), float(movie["pixel_size_x"])
     common = (size, pixel, *numbers, 0.0 if light.flat else _offset(movie, camera))
     if isinstance(psf, xr.Dataset) and "knots_z" in psf:
@@ -331,13 +347,21 @@ def _widths(psf: Calibration | None, own: tuple[bool, ...]) -> tuple[Any, Any, A
             )
         return np.nan, np.nan, 0.0
     if not isinstance(psf, xr.Dataset):
-        return float(psf), float(psf), 0.0
+        sigma = _scalar(psf, "psf")
+        return sigma, sigma, 0.0
     return _scalar(psf, "sigma_y"), _scalar(psf, "sigma_x"), _scalar(psf, "theta", 0.0)
+
+
+def _plain(value: Any) -> Any:
+    return value.item() if isinstance(value, np.ndarray) and value.ndim == 0 else value
 
 
 def _scalar(source: Calibration, name: str, default: float | None = None) -> Any:
     if not isinstance(source, xr.Dataset):
-        return float(source) if default is None else default
+        if default is not None:
+            return default
+        lazy = source.data if isinstance(source, xr.DataArray) and source.ndim == 0 else source
+        return lazy if _graph.is_lazy(lazy) else number(name, _plain(lazy))
     if name in source and source[name].ndim == 0:
         value = source[name].data
         return value if _graph.is_lazy(value) else float(value)
@@ -364,8 +388,7 @@ def _offset(movie: xr.DataArray, camera: Calibration) -> Any:
             wanted="the camera's offset in adu, since the table's background is in photons",
             fix="pass as_camera(gain, offset=100), or background=background_sparse_median(movie)",
         )
-    offset = camera["offset"]
-    offset = offset.sel(y=movie.y, x=movie.x) if offset.ndim else offset
+    offset = select_map("offset", camera["offset"], movie)
     return offset.data if offset.ndim or _graph.is_lazy(offset.data) else float(offset)
 
 

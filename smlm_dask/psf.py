@@ -8,6 +8,7 @@ import numpy as np
 import xarray as xr
 
 from smlm_dask import _graph
+from smlm_dask.check import choice, whole_number
 from smlm_dask.errors import ParameterError
 from smlm_dask.kernels.gain import robust_moments
 from smlm_dask.kernels.psf import power_spectrum
@@ -85,7 +86,7 @@ def estimate_psf(
     >>> psf.sigma.attrs["units"]
     'nm'
     """
-    _check(window, max_frames, method)
+    _check(window, max_frames, size_pixels, method)
     movie = check_movie(movie, minimum_frames=window or 2)
     _check_size(size_pixels, movie)
     power, frames = _power(movie, window, max_frames, remove_background)
@@ -104,23 +105,13 @@ def estimate_psf(
     )
 
 
-def _check(window: int | None, max_frames: int | None, method: str) -> None:
-    wrong = {
-        "window": (window is not None and window < 2, window, "at least 2 frames, or None"),
-        "max_frames": (
-            max_frames is not None and max_frames < 1,
-            max_frames,
-            "at least 1, or None",
-        ),
-        "method": (
-            method not in ("autocorrelation", "smlmlp"),
-            method,
-            "autocorrelation or smlmlp",
-        ),
-    }
-    for name, (bad, got, wanted) in wrong.items():
-        if bad:
-            raise ParameterError(name, got=repr(got), wanted=wanted, fix=f"leave {name} out")
+def _check(window: int | None, max_frames: int | None, size_pixels: int, method: str) -> None:
+    if window is not None:
+        whole_number("window", window, at_least=2)
+    if max_frames is not None:
+        whole_number("max_frames", max_frames, at_least=1)
+    whole_number("size_pixels", size_pixels, at_least=5)
+    choice("method", method, ("autocorrelation", "smlmlp"))
 
 
 def _passes(movie: xr.DataArray, window: int | None, remove_background: bool) -> int:

@@ -19,7 +19,9 @@ __all__ = ["open_results", "store"]
 NAME = re.compile(r"[A-Za-z0-9_-][A-Za-z0-9_.-]{0,63}")
 
 
-def store(results: Mapping[str, xr.Dataset], path: str | Path, *, overwrite: bool = False) -> Path:
+def store(
+    results: Mapping[str, xr.Dataset] | xr.DataTree, path: str | Path, *, overwrite: bool = False
+) -> Path:
     """Compute all results together and write each as a group of one zarr store.
 
     What the results share - the movie's chunks, the medians of its windows - is read and computed
@@ -28,12 +30,12 @@ def store(results: Mapping[str, xr.Dataset], path: str | Path, *, overwrite: boo
 
     Parameters
     ----------
-    results : mapping of name to Dataset
+    results : mapping of name to Dataset, or DataTree
         A group for each.
     path : path
         A folder that does not exist yet.
     overwrite : bool
-        Replace a store of results that is there. Any other folder is never removed.
+        Replace a store of results that is there, at the end. Any other folder is never removed.
 
     Returns
     -------
@@ -45,18 +47,36 @@ def store(results: Mapping[str, xr.Dataset], path: str | Path, *, overwrite: boo
     StoreError
         If there is nothing to store, or something is at ``path`` already.
     """
-    path = Path(path)
+    path, results = Path(path), _datasets(results)
     _check_target(results, path, overwrite)
-    root = zarr.open_group(path, mode="w", attributes={"smlm_dask": "results", "complete": False})
+    part = path.with_name(path.name + ".part")
+    root = zarr.open_group(part, mode="w", attributes={"smlm_dask": "results", "complete": False})
     # Every chunk is written, zeros too: a missing chunk would read as fill and look like data. An array
     # takes this from the configuration when it is opened, and carries it to the workers.
     with zarr.config.set({"array.write_empty_chunks": True}):
         pairs = [
-            pair for name, dataset in results.items() for pair in _prepare(dataset, path, name)
+            pair for name, dataset in results.items() for pair in _prepare(dataset, part, name)
         ]
     _graph.write([array for array, _ in pairs], [target for _, target in pairs])
     root.attrs["complete"] = True
-    return path
+    # The old store goes only now: the new results may be computed from it.
+    if path.exists():
+        shutil.rmtree(path)
+    return part.rename(path)
+
+
+def _datasets(results: Mapping[str, xr.Dataset] | xr.DataTree) -> dict[str, xr.Dataset]:
+    if isinstance(results, xr.DataTree):
+        return {str(name): child.to_dataset() for name, child in results.children.items()}
+    good = isinstance(results, Mapping) and not isinstance(results, xr.Dataset)
+    if not good or not all(isinstance(d, xr.Dataset) for d in results.values()):
+        raise StoreError(
+            "results",
+            got=type(results).__name__ if not good else "values that are no Datasets",
+            wanted="a Dataset for each name, or a DataTree",
+            fix='{"camera": camera}',
+        )
+    return dict(results)
 
 
 def open_results(path: str | Path) -> xr.DataTree:
@@ -106,7 +126,7 @@ def _check_target(results: Mapping[str, xr.Dataset], path: Path, overwrite: bool
         raise StoreError(
             "results", got="nothing", wanted="a Dataset for each name", fix='{"camera": camera}'
         )
-    wrong = [name for name in results if not NAME.fullmatch(name)]
+    wrong = [name for name in results if not NAME.fullmatch(str(name)) or name == "zarr.json"]
     if wrong:
         # A name becomes a folder; one with ".." would be written outside the store.
         raise StoreError(
@@ -115,9 +135,7 @@ def _check_target(results: Mapping[str, xr.Dataset], path: Path, overwrite: bool
             wanted="letters, digits, '_', '-' and '.', not first",
             fix='e.g. "camera"',
         )
-    if overwrite and _is_results(path):
-        shutil.rmtree(path)
-    if path.exists():
+    if path.exists() and not (overwrite and _is_results(path)):
         raise StoreError(
             str(path),
             got="something there already",

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import warnings
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -205,8 +206,18 @@ def _read(path: Path) -> pd.DataFrame:
     if path.suffix not in (".csv", ".txt", ".tsv"):
         raise TableError(str(path), got=repr(path.suffix), wanted=_SUFFIXES, fix="rename the file")
     try:
-        return pd.read_csv(path, sep=_separator(path), float_precision="round_trip")
-    except (pd.errors.ParserError, pd.errors.EmptyDataError, UnicodeDecodeError) as error:
+        with warnings.catch_warnings():
+            # More fields in a row than in the header: pandas would shift or drop columns.
+            warnings.simplefilter("error", pd.errors.ParserWarning)
+            return pd.read_csv(
+                path, sep=_separator(path), index_col=False, float_precision="round_trip"
+            )
+    except (
+        pd.errors.ParserError,
+        pd.errors.ParserWarning,
+        pd.errors.EmptyDataError,
+        UnicodeDecodeError,
+    ) as error:
         raise TableError(
             str(path), got=str(error).strip(), wanted="text with a header", fix="export it again"
         ) from error
@@ -292,7 +303,7 @@ def _pixels(path: Path, given: PixelSize, beside: float | None) -> tuple[float, 
             wanted="nm, to turn pixels into lengths from the centre of the first one",
             fix=f"read_table({path.name!r}, pixel_size=100)",
         )
-    y, x = (size, size) if isinstance(size, (int, float)) else size
+    y, x = np.broadcast_to(np.asarray(size, "f8"), (2,))
     if not (0 < y < np.inf and 0 < x < np.inf):
         raise TableError("pixel_size", got=repr(size), wanted="nm > 0", fix="pixel_size=100")
     return float(y), float(x)

@@ -148,7 +148,7 @@ def test_a_window_longer_than_the_movie(frames):
         smlm.background_sparse_median(as_movie(frames), window=131)
 
 
-@pytest.mark.parametrize("parameters", [(0.0, 0), (1.5, 0), (0.5, -1)])
+@pytest.mark.parametrize("parameters", [(0.0, 0), (1.5, 0), (0.5, -1), ("a", 0)])
 def test_bad_cleansing(parameters):
-    with pytest.raises(ParameterError, match="fraction"):
+    with pytest.raises(ParameterError, match="Cleansing"):
         smlm.Cleansing(*parameters)

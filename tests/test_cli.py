@@ -222,7 +222,7 @@ def test_the_background_of_the_positions_counts_only_with_an_offset(
 def test_a_gain_without_an_answer_is_said_not_raised(tmp_path: Path) -> None:
     np.save(tmp_path / "dark.npy", np.full((5, 16, 16), 100, "u2"))
     text = good(run(tmp_path / "dark.npy", tmp_path / "results.zarr"))
-    assert "gain        no answer: constant signal" in text
+    assert "gain        no answer: too few frames" in text
     assert "PSF         no answer: constant signal" in text
 
 

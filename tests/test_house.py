@@ -88,7 +88,14 @@ def check_directions(name: str, module: ast.Module) -> None:
     """The arrows of the design: blocks, then the graph, then the device, and kernels apart."""
     outside, inside = imported(module), rooms(module)
     if below(name, "smlm_dask.kernels"):
-        allowed = {"numpy", "scipy", "numba", "llvmlite", "smlm_dask", "__future__"} | sys.stdlib_module_names
+        allowed = {
+            "numpy",
+            "scipy",
+            "numba",
+            "llvmlite",
+            "smlm_dask",
+            "__future__",
+        } | sys.stdlib_module_names
         assert {n.partition(".")[0] for n in outside} <= allowed
         assert all(below(room, "smlm_dask.kernels") for room in inside)
     if not below(name, "smlm_dask._graph"):

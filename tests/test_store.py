@@ -43,8 +43,27 @@ def test_an_interrupted_store_does_not_open(results, tmp_path, monkeypatch):
     monkeypatch.setattr("smlm_dask._graph.write", stop)
     with pytest.raises(KeyboardInterrupt):
         smlm.store(results, tmp_path / "r.zarr")
-    with pytest.raises(StoreError, match="did not end"):
+    with pytest.raises(StoreError, match="no store of results"):
         smlm.open_results(tmp_path / "r.zarr")
+    with pytest.raises(StoreError, match="did not end"):
+        smlm.open_results(tmp_path / "r.zarr.part")
+    monkeypatch.undo()
+    smlm.store({"camera": results["camera"]}, tmp_path / "r.zarr")
+    assert list(smlm.open_results(tmp_path / "r.zarr").children) == ["camera"]
+
+
+def test_results_may_be_computed_from_the_store_they_replace(results, tmp_path):
+    path = smlm.store({"background": results["background"]}, tmp_path / "r.zarr")
+    again = smlm.open_results(path)
+    smlm.store(again, path, overwrite=True)
+    found = smlm.open_results(path)["background"].to_dataset()
+    xr.testing.assert_equal(found.compute(), results["background"].compute())
+
+
+@pytest.mark.parametrize("what", [None, [1], "a", {"a": 1}, xr.Dataset({"a": 1})])
+def test_only_datasets_by_name_are_stored(what, tmp_path):
+    with pytest.raises(StoreError, match="Dataset"):
+        smlm.store(what, tmp_path / "r.zarr")
 
 
 def test_nothing_is_overwritten_unless_asked(results, tmp_path):
@@ -77,7 +96,7 @@ def test_nothing_to_store(tmp_path):
         smlm.store({}, tmp_path / "r.zarr")
 
 
-@pytest.mark.parametrize("name", ["../escape", "", "a/b", ".hidden"])
+@pytest.mark.parametrize("name", ["../escape", "", "a/b", ".hidden", "zarr.json"])
 def test_names_stay_inside(name, tmp_path):
     with pytest.raises(StoreError, match="name"):
         smlm.store({name: smlm.as_camera(0.5)}, tmp_path / "r.zarr")

@@ -273,3 +273,18 @@ def test_a_doubled_column():
     table = pd.DataFrame([[1, 2]], columns=["x", "x"])
     with pytest.raises(TableError, match="each column once"):
         check_table(table, ["x"])
+
+
+@pytest.mark.parametrize(
+    "text", ["frame,x,y\n0,1000,2000,7\n", "frame,x,y\n0,1000,2000,\n1,1,2,\n"]
+)
+def test_rows_longer_than_the_header_do_not_shift_columns(text, tmp_path):
+    path = tmp_path / "spots.csv"
+    path.write_text(text)
+    try:
+        found = read_table(path)
+    except TableError:
+        return
+    assert found.frame.iloc[0] == 0
+    assert found.x.iloc[0] == 1000
+    assert "7" not in text

@@ -38,12 +38,12 @@ def from_array(values: ArrayLike, chunks: Any = -1) -> Array:
 
 
 def movie_data(movie: Any) -> Array:
-    """The samples of a movie as a dask array; values in memory are cut along frames by the budget."""
-    data = movie.data
-    if isinstance(data, da.Array):
-        return data
-    frame = max(1, data.nbytes // max(1, len(data)))
-    return da.from_array(data, (max(1, chunk_bytes() // frame), -1, -1))
+    """The samples of a movie as a dask array; others are cut along frames by the budget, unread."""
+    if movie.chunks is not None:
+        return movie.data
+    frame = max(1, movie.nbytes // max(1, len(movie)))
+    sizes = {movie.dims[0]: max(1, chunk_bytes() // frame), movie.dims[1]: -1, movie.dims[2]: -1}
+    return movie.variable.chunk(sizes).data
 
 
 def whole(value: Any) -> Any:

@@ -122,5 +122,4 @@ def _renamed(background: xr.Dataset, offset_correction: bool) -> xr.Dataset:
 
 def _among_used(used: NDArray[np.bool_], index: NDArray[np.int64]) -> NDArray[np.int64]:
     """Indices into the whole series as indices into its used images."""
-    place: NDArray[np.int64] = (np.cumsum(used) - 1)[index]
-    return place
+    return np.maximum(np.cumsum(used) - 1, 0)[index]

@@ -2,9 +2,9 @@
 
 Signatures, argument forms and numbers are those of smlmlp 0.1.20, its defects included; the arrays that
 come back are dask arrays and nothing is computed until they are. ``cuda=`` and ``parallel=`` are accepted
-and change nothing: dask decides where and how many tasks run. What differs on purpose: a movie with no
-or one frame, a frame smaller than a crop and widths that are not positive raise or give NaN where
-smlmlp gives inf or a finite number without meaning.
+and change nothing: dask decides where and how many tasks run. What differs on purpose: a movie without
+frames, a frame smaller than a crop and widths that are not positive raise or give NaN where smlmlp
+gives a finite number without meaning.
 """
 
 from __future__ import annotations
@@ -277,7 +277,8 @@ def _pairs(name: str, value: Any, n: int) -> list[tuple[float, float]]:
     if np.ndim(value) == 0:
         return [(float(value), float(value))] * n
     value = list(value)
-    if len(value) == n and not (n == 2 and np.ndim(value[0]) == 0):
+    shared = n == 2 and all(np.ndim(v) == 0 for v in value)
+    if len(value) == n and not shared:
         return [_pair(name, v) for v in value]
     if len(value) == 2 and n != 2:
         return [_pair(name, value)] * n
@@ -485,7 +486,15 @@ def _column(value: Any, i: int, place: Any) -> Any:
     """A column's part for one channel: by detection, or already one array for each channel."""
     if isinstance(value, (list, tuple)) and np.ndim(value[0]):
         return np.asarray(value[i], "f8")
-    return np.asarray(value, "f8")[place]
+    column = np.asarray(value, "f8")
+    if len(column) <= np.max(place, initial=-1):
+        raise TableError(
+            "column",
+            got=f"{len(column)} values",
+            wanted="one for each detection",
+            fix="check its length",
+        )
+    return column[place]
 
 
 def _psf(given: Info, each: Info, i: int) -> xr.Dataset:

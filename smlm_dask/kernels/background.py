@@ -99,14 +99,19 @@ def clean(ranges: NDArray[Any], fraction: float, threshold: float) -> NDArray[np
     """
     if fraction == 1:
         return np.ones(len(ranges), np.bool_)
+    finite = np.isfinite(ranges).all(axis=1)
+    if not finite.all():  # an image with lost samples is not used, and judges no other
+        used = np.zeros(len(ranges), np.bool_)
+        if finite.any():
+            used[finite] = clean(ranges[finite], fraction, threshold)
+        return used
     deviation = _deviation(_score(ranges))
     limit = float(np.quantile(deviation, fraction))
     if threshold:
         scaled = float(np.var(deviation)) * 150 / threshold
         removed = np.sum(deviation > scaled) / len(deviation)
         limit = scaled if 1 - removed >= fraction else limit
-    used: NDArray[np.bool_] = deviation <= limit
-    return used
+    return np.asarray(deviation <= limit)
 
 
 def _score(ranges: NDArray[Any]) -> NDArray[np.float64]:

@@ -20,3 +20,4 @@ class Reason(IntEnum):
     NO_OVERLAP_WITH_PSF = 7
     NO_GAIN = 8
     NO_PSF = 9
+    TOO_FEW_FRAMES = 10

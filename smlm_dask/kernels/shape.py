@@ -53,7 +53,8 @@ def psf_shape(
     lags, psf = psf_image(autocorrelation(power, n_frames, shape, size, seed_width=seed))
     bound = 1.25 if seed else LARGEST_AMPLITUDE
     fit = fit_gaussian(psf, pixel_size, max_amplitude=bound, seed_pixels=seed)
-    reason = _reason(psf, fit, seed or _believable(psf, fit, pixel_size))
+    reason = Reason.OK if np.isfinite(power).all() else Reason.NOT_FINITE
+    reason = reason or _reason(psf, fit, seed or _believable(psf, fit, pixel_size))
     fit = fit if reason == Reason.OK else NO_FIT
     level = (psf - fit.offset) / fit.amplitude
     drawn = gaussian_image(fit, size, pixel_size, seed_pixels=seed)

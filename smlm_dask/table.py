@@ -10,10 +10,16 @@ from typing import Any
 
 import numpy as np
 import pandas as pd
+from packaging.version import Version
 
 from smlm_dask.errors import TableError
 
 __all__ = ["check_table", "read_table", "write_table"]
+
+# Text to the nearest number: what pandas does by itself from 3.1 on, and warns about if told.
+EXACT: dict[str, Any] = (
+    {} if Version(pd.__version__) >= Version("3.1") else {"float_precision": "round_trip"}
+)
 
 # Other programs' names, without unit, and ours.
 THUNDERSTORM = {
@@ -209,9 +215,7 @@ def _read(path: Path) -> pd.DataFrame:
         with warnings.catch_warnings():
             # More fields in a row than in the header: pandas would shift or drop columns.
             warnings.simplefilter("error", pd.errors.ParserWarning)
-            return pd.read_csv(
-                path, sep=_separator(path), index_col=False, float_precision="round_trip"
-            )
+            return pd.read_csv(path, sep=_separator(path), index_col=False, **EXACT)
     except (
         pd.errors.ParserError,
         pd.errors.ParserWarning,

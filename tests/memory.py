@@ -21,6 +21,7 @@ from tests import laws
 
 SIDE = 256
 BASE = 200
+BUDGET = "32 MiB"  # one stored chunk: with the default the shortest movie would be a single window
 
 
 class Generated:
@@ -78,6 +79,7 @@ def measured(name: str, upstream: str, frames: NDArray[Any], n: int, repeats: in
 
 def main(name: str, upstream: str, threads: str, *lengths: str) -> None:
     dask.config.set(scheduler="threads", num_workers=int(threads))
+    dask.config.set({"smlm_dask.chunk-bytes": BUDGET})
     frames = laws.samples((BASE, *laws.larger(upstream, (0, SIDE, SIDE))[1:]))
     run(name, upstream, frames, 3 * BASE)  # compiles
     repeats = 1 if int(threads) == 1 else 2

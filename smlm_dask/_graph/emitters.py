@@ -62,19 +62,30 @@ def like_frames(value: Any, data: Array) -> Any:
 
 def series_part(
     series: Array, index: NDArray[np.int64] | Array, i: int, lo: int, hi: int
-) -> tuple[Task | NDArray[Any], Any]:
+) -> tuple[Any, Any]:
+    """The images that the frames [lo, hi) need, in one array, and which of them each frame needs."""
+    corner = (0,) * (series.ndim - 1)
     if isinstance(index, da.Array):
-        needed: NDArray[Any] = np.arange(series.shape[0])
-        local: Any = block(index, i)
-    else:
-        needed, local = np.unique(index[lo:hi], return_inverse=True)
-    refs = [block(series, int(j), *(0,) * (series.ndim - 1)) for j in needed]
+        refs = [block(series, j, *corner) for j in range(series.shape[0])]
+        here = block(index, i)
+        return Task(None, _needed, List(*refs), here), Task(None, _local, here)
+    needed, local = np.unique(index[lo:hi], return_inverse=True)
+    refs = [block(series, int(j), *corner) for j in needed]
     empty = np.empty((0, *series.shape[1:]), series.dtype)
     return (Task(None, _stack, List(*refs)) if refs else empty), local
 
 
 def _stack(parts: Sequence[NDArray[Any]]) -> NDArray[Any]:
     return np.concatenate(parts)
+
+
+def _needed(parts: Sequence[NDArray[Any]], index: NDArray[np.int64]) -> NDArray[Any]:
+    # Only these are copied: a stack of the whole series in every task grew with the movie.
+    return np.concatenate([parts[j] for j in np.unique(index)] or [parts[0][:0]])
+
+
+def _local(index: NDArray[np.int64]) -> NDArray[np.int64]:
+    return np.unique(index, return_inverse=True)[1]
 
 
 def emitter_map(

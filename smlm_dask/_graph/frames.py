@@ -89,16 +89,33 @@ def window_map(
     """
     name = named(kernel, data, list(starts), length, lead, chunk_bytes())
     rows, begins = _rows(data, length), edges(data.chunks[0]).tolist()
+    batches = _batches(starts, length)
     tasks: Tasks = {}
-    for j, start in enumerate(starts):
+    for j, batch in enumerate(batches):
         for iy, ix in product(*map(range, data.numblocks[1:])):
-            parts, box = parts_of(data, begins, start, start + length, (iy, ix))
+            parts, boxes = parts_of(data, begins, batch, length, (iy, ix))
             for tile, span in rows[iy]:
                 key = (name, j, *(0,) * len(lead), tile, ix)
-                tasks[key] = Task(key, _on_window, kernel, box, span, parts)
+                tasks[key] = Task(key, _on_windows, kernel, boxes, span, parts)
     heights = tuple(span.stop - span.start for column in rows for _, span in column)
-    chunks = ((1,) * len(starts), *((n,) for n in lead), heights, data.chunks[2])
+    counts = tuple(len(batch) for batch in batches)
+    chunks = (counts, *((n,) for n in lead), heights, data.chunks[2])
     return build(name, tasks, [data], chunks, dtype)
+
+
+def _batches(starts: Sequence[int], length: int) -> list[list[int]]:
+    """Windows that begin within one length of each other: one task each.
+
+    Windows that overlap share chunks. As tasks of their own they made dask keep half of the movie:
+    its order went along one window after another and came back for the chunks.
+    """
+    batches: list[list[int]] = []
+    for start in starts:
+        if batches and start < batches[-1][0] + length:
+            batches[-1].append(start)
+        else:
+            batches.append([start])
+    return batches
 
 
 def _rows(data: Array, length: int) -> list[list[tuple[int, slice]]]:
@@ -132,40 +149,43 @@ def spectrum_map(
     everything, begins = slice(None), edges(data.chunks[0]).tolist()
     tasks: Tasks = {}
     for j, start in enumerate(starts):
-        parts, box = parts_of(data, begins, start, start + length, (0, 0))
+        parts, boxes = parts_of(data, begins, [start], length, (0, 0))
         one = background is None or background.ndim == 2
         own = argument(background) if one else block(background, j, 0, 0)  # type: ignore[arg-type]
         key = (name, j, 0, 0)
-        tasks[key] = Task(key, _on_window, kernel, box, everything, parts, own)
+        tasks[key] = Task(key, _on_windows, kernel, boxes, everything, parts, own)
     chunks = ((1,) * len(starts), *((n,) for n in shape))
     return build(name, tasks, [data, background], chunks, dtype)
 
 
 def parts_of(
-    data: Array, begins: Sequence[int], start: int, stop: int, spot: tuple[int, int]
-) -> tuple[List, slice]:
-    """The chunks that hold frames [start, stop), and where in them, joined, these frames are."""
-    stop = min(stop, begins[-1])
-    first, last = bisect_right(begins, start) - 1, bisect_left(begins, stop)
+    data: Array, begins: Sequence[int], starts: Sequence[int], length: int, spot: tuple[int, int]
+) -> tuple[List, list[slice]]:
+    """The chunks that hold windows, and where in them, joined, the frames of each window are."""
+    stops = [min(start + length, begins[-1]) for start in starts]
+    first, last = bisect_right(begins, starts[0]) - 1, bisect_left(begins, stops[-1])
     parts = List(*(block(data, i, *spot) for i in range(first, last)))
-    return parts, slice(start - begins[first], stop - begins[first])
+    origin = begins[first]
+    return parts, [slice(a - origin, b - origin) for a, b in zip(starts, stops, strict=True)]
 
 
 def joined(parts: Sequence[NDArray[Any]], frames: slice, rows: slice) -> NDArray[Any]:
     """Those frames and rows of consecutive chunks; a view if one chunk holds them."""
-    if len(parts) == 1:
-        return parts[0][frames, rows]
-    last = frames.stop - sum(len(p) for p in parts[:-1])
-    inner = [p[:, rows] for p in parts[1:-1]]
-    return np.concatenate([parts[0][frames.start :, rows], *inner, parts[-1][:last, rows]])
+    pieces, begin = [], 0
+    for part in parts:
+        low, high = max(frames.start - begin, 0), min(frames.stop - begin, len(part))
+        if low < high:
+            pieces.append(part[low:high, rows])
+        begin += len(part)
+    return pieces[0] if len(pieces) == 1 else np.concatenate(pieces)
 
 
-def _on_window(
+def _on_windows(
     kernel: Kernel,
-    frames: slice,
+    boxes: Sequence[slice],
     rows: slice,
     parts: Sequence[NDArray[Any]],
     *background: NDArray[Any] | None,
 ) -> NDArray[Any]:
     own = [b[0] if b is not None and b.ndim == 3 else b for b in background]
-    return np.asarray(kernel(joined(parts, frames, rows), *own))[None]
+    return np.stack([kernel(joined(parts, frames, rows), *own) for frames in boxes])

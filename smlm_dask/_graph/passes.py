@@ -8,7 +8,6 @@ from typing import Any
 import dask.array as da
 from dask._task_spec import Alias, convert_legacy_graph
 from dask.base import tokenize
-from dask.blockwise import optimize_blockwise
 from dask.core import flatten
 from dask.highlevelgraph import HighLevelGraph, MaterializedLayer
 
@@ -35,7 +34,7 @@ def second_pass(local: Sequence[Array], outer: Sequence[Any]) -> list[Array]:
     token = tokenize([a.name for a in outer if isinstance(a, da.Array)])
     graph = HighLevelGraph.merge(*(a.dask for a in local))
     wanted = set(flatten([a.__dask_keys__() for a in local]))
-    nodes = convert_legacy_graph(dict(optimize_blockwise(graph.cull(wanted), keys=wanted)))
+    nodes = convert_legacy_graph(dict(graph.cull(wanted)))
     names = {key: _again(key, token) for key in nodes}
     renamed: Tasks = {names[k]: node.substitute(names, key=names[k]) for k, node in nodes.items()}
     source = f"second-pass-{tokenize(token, [a.name for a in local])}"

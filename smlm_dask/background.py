@@ -206,13 +206,12 @@ def background_sparse_median(
     times = step_times(clock, step)
     starts = window_starts(clock, times, window)
     series = _series(movie, starts, window)
-    of_frames = None if offset_rows is None else _level(_graph.movie_data(movie), offset_rows)
-    used = _used(series, cleansing, of_frames)
+    used = _used(series, cleansing)
     index = _index(used, clock, times, starts, step if assign == "start" else None, window)
     values = {
         "series": (("window", "y", "x"), series),
         "series_index": (("frame",), index),
-        "series_offset": (("frame",), _offset(movie, series, index, of_frames, offset_rows)),
+        "series_offset": (("frame",), _offset(movie, series, index, offset_rows)),
         "series_used": (("window",), used),
         "window_start": (("window",), starts),
         "window_time": (("window",), times),
@@ -280,7 +279,7 @@ def _series(movie: xr.DataArray, starts: NDArray[np.int64], window: int) -> Any:
     return images if len(distinct) == len(starts) else images[entry]
 
 
-def _used(series: Any, cleansing: Cleansing | None, of_frames: Any) -> Any:
+def _used(series: Any, cleansing: Cleansing | None) -> Any:
     if cleansing is None or cleansing.fraction == 1:
         return np.ones(len(series), np.bool_)
     ranges = series.max(axis=2) - series.min(axis=2)
@@ -291,7 +290,6 @@ def _used(series: Any, cleansing: Cleansing | None, of_frames: Any) -> Any:
         cleansing.threshold,
         shape=(len(series),),
         dtype=bool,
-        after=of_frames,
     )
 
 
@@ -306,11 +304,9 @@ def _assignment(times: Any, starts: Any, step: float | None, window: int) -> tup
     return (assign_centre, starts, window) if step is None else (assign_start, times, step)
 
 
-def _level(data: Any, rows: int) -> Any:
-    return _graph.frame_reduce(frame_level, data[:, :rows], dtype="f8")
-
-
-def _offset(movie: xr.DataArray, series: Any, index: Any, of_frames: Any, rows: int | None) -> Any:
+def _offset(movie: xr.DataArray, series: Any, index: Any, rows: int | None) -> Any:
     if rows is None:
         return np.zeros(len(movie))
-    return _graph.series_map(frame_offset, of_frames, _level(series, rows), index, dtype="f8")
+    of_frames = _graph.frame_reduce(frame_level, _graph.movie_data(movie)[:, :rows], dtype="f8")
+    of_images = _graph.frame_reduce(frame_level, series[:, :rows], dtype="f8")
+    return _graph.series_map(frame_offset, of_frames, of_images, index, dtype="f8")

@@ -140,7 +140,7 @@ def _power(
     median = _median(data, window, count) if remove_background else None
     if remove_background and not window:
         data = _graph.second_pass([data], [median])[0]
-    sampled = _graph.whole_frames(data[:count:every])
+    sampled = _graph.whole_frames(_graph.every_frame(data, count, every))
     spectra = _graph.spectrum_map(
         power_spectrum,
         sampled,

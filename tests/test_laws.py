@@ -384,19 +384,21 @@ def growth(name: str, upstream: str, frames: tuple[int, ...], threads: int) -> f
     return slope
 
 
-# One thread, where three lengths must do: the order of tasks, and so the peak, is always the same.
+# What still grows is in docs/decisions/0005 and fails under -m nightly.
+# One thread: the order of tasks, and so the peak, is the same in every run but for a few MiB.
 @pytest.mark.parametrize(
     ("name", "upstream"),
     [
-        ("readme", "aligned"),
-        ("photons-signal", "rechunked"),
-        ("photons-cleansed-own-gain", "sliced"),
+        ("gain", "aligned"),
+        ("sparse-median", "aligned"),
+        ("psf", "aligned"),
+        ("spatial-mean", "aligned"),
+        ("photons-weighted", "aligned"),
         ("photons-own-gain", "mapped"),
-        ("gain-whole", "aligned"),
     ],
 )
 def test_memory_does_not_grow_with_the_movie(name: str, upstream: str) -> None:
-    assert growth(name, upstream, FRAMES[:3], 1) < LIMIT
+    assert growth(name, upstream, FRAMES, 1) < LIMIT
 
 
 @pytest.mark.parametrize("threads", [1, 2])

@@ -20,6 +20,7 @@ from smlm_dask._graph.arrays import (
 )
 from smlm_dask._graph.emitters import emitter_map, one_image_each, series_map
 from smlm_dask._graph.frames import (
+    every_frame,
     frame_difference,
     frame_map,
     frame_reduce,
@@ -36,6 +37,7 @@ __all__ = [
     "blocks",
     "chunk_bytes",
     "emitter_map",
+    "every_frame",
     "finish",
     "frame_difference",
     "frame_map",

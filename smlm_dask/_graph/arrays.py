@@ -9,10 +9,9 @@ from typing import Any
 import dask
 import dask.array as da
 import numpy as np
-from dask._task_spec import GraphNode, List, Task, TaskRef
+from dask._task_spec import GraphNode, Task, TaskRef
 from dask.base import tokenize
 from dask.blockwise import blockwise
-from dask.core import flatten
 from dask.highlevelgraph import HighLevelGraph, MaterializedLayer
 from dask.layers import ArraySliceDep
 from numpy.typing import ArrayLike, DTypeLike, NDArray
@@ -104,29 +103,14 @@ def _at(slices: tuple[slice, ...], function: Kernel, *arguments: Any) -> NDArray
 
 
 def finish(
-    kernel: Kernel,
-    *arguments: Any,
-    shape: tuple[int, ...] = (),
-    dtype: DTypeLike = "f8",
-    after: Array | None = None,
+    kernel: Kernel, *arguments: Any, shape: tuple[int, ...] = (), dtype: DTypeLike = "f8"
 ) -> Array:
-    """``kernel(*arguments)`` in one task; lazy arguments arrive whole.
-
-    The task waits for ``after`` and ignores it. HACK: a small number of each chunk that is only used
-    once this task is done would else be computed as late, and keep its chunk until then.
-    """
+    """``kernel(*arguments)`` in one task; lazy arguments arrive whole."""
     arguments = tuple(whole(a) for a in arguments)
-    name = named(kernel, *arguments, shape, np.dtype(dtype).str, after)
+    name = named(kernel, *arguments, shape, np.dtype(dtype).str)
     key = (name, *(0,) * len(shape))
-    late = () if after is None else (List(*(TaskRef(k) for k in flatten(after.__dask_keys__()))),)
-    parts = [argument(a) for a in arguments]
-    task = Task(key, _after, kernel, len(parts), *parts, *late)
-    inputs = [*arguments, after]
-    return build(name, {key: task}, inputs, tuple((n,) for n in shape), dtype)
-
-
-def _after(kernel: Kernel, count: int, *arguments: Any) -> Any:
-    return kernel(*arguments[:count])
+    task = Task(key, kernel, *(argument(a) for a in arguments))
+    return build(name, {key: task}, arguments, tuple((n,) for n in shape), dtype)
 
 
 def apply(kernel: Kernel, data: Array) -> Array:

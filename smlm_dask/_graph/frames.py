@@ -50,6 +50,16 @@ def frame_map(kernel: Kernel, data: Array, *arguments: Any, dtype: DTypeLike) ->
     return da.map_blocks(kernel, data, *arguments, dtype=dtype, meta=meta, name=name)
 
 
+def every_frame(data: Array, stop: int, step: int) -> Array:
+    """``data[:stop:step]``, copied: a view of a few frames would keep all frames of its chunk."""
+    if step == 1:
+        return data[:stop]
+    sampled = data[:stop:step]
+    return da.map_blocks(
+        np.array, sampled, dtype=data.dtype, meta=data._meta, name=f"sample-{sampled.name}"
+    )
+
+
 def frame_reduce(kernel: Kernel, data: Array, *, dtype: DTypeLike) -> Array:
     """``kernel(block)`` on every block of whole frames: one number for each frame."""
     data = data if data.numblocks[1:] == (1, 1) else data.rechunk({1: -1, 2: -1})

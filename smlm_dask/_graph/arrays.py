@@ -54,6 +54,7 @@ def whole(value: Any) -> Any:
 def build(
     name: str, tasks: Tasks, inputs: Sequence[Any], chunks: Chunks, dtype: DTypeLike
 ) -> Array:
+    """Make an array of tasks whose keys are ``(name, *block)``."""
     arrays = {a.name: a for a in inputs if isinstance(a, da.Array)}
     inputs = list(arrays.values())
     graph = HighLevelGraph.from_collections(name, MaterializedLayer(tasks), inputs)
@@ -61,12 +62,14 @@ def build(
 
 
 def named(kernel: Kernel, *parts: object) -> str:
+    """Name a layer after its kernel and everything that decides its values."""
     # The kernel's import path, not the function: the token of a jitted function differs per process.
     identity = [a.name if isinstance(a, da.Array) else a for a in parts]
     return f"{kernel.__name__}-{tokenize(kernel.__module__, kernel.__qualname__, identity)}"
 
 
 def block(array: Array, *index: int) -> TaskRef:
+    """Refer to one block of an array."""
     return TaskRef((array.name, *index))
 
 
@@ -76,10 +79,12 @@ def argument(value: Any) -> Any:
 
 
 def edges(sizes: Sequence[int]) -> NDArray[np.int64]:
+    """Say where chunks begin, and where the last one ends."""
     return np.concatenate([[0], np.cumsum(sizes, dtype=np.int64)])
 
 
 def spans(sizes: Sequence[int]) -> list[tuple[int, int]]:
+    """List the (start, stop) of each chunk."""
     return list(pairwise(edges(sizes).tolist()))
 
 
@@ -129,6 +134,7 @@ def _ratio(numerator: NDArray[Any], denominator: NDArray[Any]) -> NDArray[Any]:
 
 
 def put_back(values: NDArray[Any], order: NDArray[np.int64]) -> NDArray[Any]:
+    """Undo the sorting of rows that ``order`` did."""
     out = np.empty_like(values)
     out[order] = values
     return out

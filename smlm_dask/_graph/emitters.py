@@ -57,6 +57,7 @@ def one_image_each(series: Array) -> Array:
 
 
 def like_frames(value: Any, data: Array) -> Any:
+    """Cut a lazy number for each frame like the movie."""
     return value.rechunk((data.chunks[0],)) if isinstance(value, da.Array) else value
 
 

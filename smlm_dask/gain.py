@@ -132,7 +132,7 @@ def _moments(movie: xr.DataArray, window: int | None) -> tuple[Any, Any]:
     starts = range(0, len(movie) // window * window, window)
     moments = _graph.window_map(robust_moments, data, starts, window, lead=(2,), dtype=kind)
     # Accumulated in float64 over windows that stand on absolute frames: no chunking can show.
-    mean = moments.mean(axis=0, dtype="f8", split_every=8).astype(kind)
+    mean = (_graph.total(moments) / len(moments)).astype(kind)
     return mean[0], mean[1]
 
 

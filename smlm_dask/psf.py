@@ -150,7 +150,7 @@ def _power(
         shape=(movie.shape[1], movie.shape[2] // 2 + 1),
         dtype="f8",
     )
-    return spectra.sum(axis=0, split_every=8), len(sampled)
+    return _graph.total(spectra), len(sampled)
 
 
 def _stride(length: int, count: int, max_frames: int | None) -> int:

@@ -25,6 +25,7 @@ from smlm_dask._graph.frames import (
     frame_map,
     frame_reduce,
     spectrum_map,
+    total,
     whole_frames,
     window_map,
 )
@@ -54,6 +55,7 @@ __all__ = [
     "spectrum_map",
     "stream_passes",
     "stream_selection",
+    "total",
     "whole",
     "whole_frames",
     "window_map",

@@ -25,6 +25,7 @@ from smlm_dask._graph.arrays import (
     spans,
     whole,
 )
+from smlm_dask._graph.places import LADDER, placed
 
 
 def series_map(
@@ -47,8 +48,8 @@ def series_map(
         key = (name, i)
         images, local = series_part(series, index, i, lo, hi)
         part = block(per_frame, i, *(0,) * (per_frame.ndim - 1))
-        tasks[key] = Task(key, kernel, part, images, local)
-    return build(name, tasks, [per_frame, series, index], (per_frame.chunks[0],), dtype)
+        tasks[key] = placed(key, i, kernel, part, images, local)
+    return build(name, tasks, [per_frame, series, index, LADDER], (per_frame.chunks[0],), dtype)
 
 
 def one_image_each(series: Array) -> Array:
@@ -131,11 +132,13 @@ def emitter_map(
         images = _no_series() if series is None else _images(series, i, lo, hi)
         rest = (argument(x) for x in arguments)
         part = block(data, i, 0, 0)
-        tasks[key] = Task(key, kernel, part, frames[a:b] - lo, rows[a:b], *images, *rest)
+        own = frames[a:b] - lo, rows[a:b]
+        tasks[key] = placed(key, i, kernel, part, *own, *images, *rest)
         sizes.append(b - a)
     if not sizes:
         return da.zeros((0, columns), dtype="f8", chunks=((0,), (columns,)), name=name)
-    return build(name, tasks, [data, *(series or ()), *arguments], (tuple(sizes), (columns,)), "f8")
+    inputs = [data, *(series or ()), *arguments, LADDER]
+    return build(name, tasks, inputs, (tuple(sizes), (columns,)), "f8")
 
 
 def _align(background: Any, data: Array) -> tuple[Array, Any, Array]:

@@ -10,7 +10,7 @@ from typing import Any
 
 import dask.array as da
 import numpy as np
-from dask._task_spec import List, Task
+from dask._task_spec import List, Task, TaskRef
 from numpy.typing import DTypeLike, NDArray
 
 from smlm_dask._graph.arrays import (
@@ -25,6 +25,7 @@ from smlm_dask._graph.arrays import (
     from_array,
     named,
 )
+from smlm_dask._graph.places import LADDER, placed
 
 
 def whole_frames(data: Array) -> Array:
@@ -102,15 +103,16 @@ def window_map(
     batches = _batches(starts, length)
     tasks: Tasks = {}
     for j, batch in enumerate(batches):
+        first = bisect_right(begins, batch[0]) - 1
         for iy, ix in product(*map(range, data.numblocks[1:])):
             parts, boxes = parts_of(data, begins, batch, length, (iy, ix))
             for tile, span in rows[iy]:
                 key = (name, j, *(0,) * len(lead), tile, ix)
-                tasks[key] = Task(key, _on_windows, kernel, boxes, span, parts)
+                tasks[key] = placed(key, first, _on_windows, kernel, boxes, span, parts)
     heights = tuple(span.stop - span.start for column in rows for _, span in column)
     counts = tuple(len(batch) for batch in batches)
     chunks = (counts, *((n,) for n in lead), heights, data.chunks[2])
-    return build(name, tasks, [data], chunks, dtype)
+    return build(name, tasks, [data, LADDER], chunks, dtype)
 
 
 def _batches(starts: Sequence[int], length: int) -> list[list[int]]:
@@ -163,9 +165,34 @@ def spectrum_map(
         one = background is None or background.ndim == 2
         own = argument(background) if one else block(background, j, 0, 0)  # type: ignore[arg-type]
         key = (name, j, 0, 0)
-        tasks[key] = Task(key, _on_windows, kernel, boxes, everything, parts, own)
+        first = bisect_right(begins, start) - 1
+        tasks[key] = placed(key, first, _on_windows, kernel, boxes, everything, parts, own)
     chunks = ((1,) * len(starts), *((n,) for n in shape))
-    return build(name, tasks, [data, background], chunks, dtype)
+    return build(name, tasks, [data, background, LADDER], chunks, dtype)
+
+
+def total(parts: Array) -> Array:
+    """Sum over the first axis in float64, one block after another.
+
+    A chain, not a tree: dask's order follows the longest path, so a chain along the movie makes every
+    scheduler read it from the first chunk to the last. Under a tree, or one task for all windows, it
+    began anywhere, and chunks that two windows share were kept: memory grew with the movie. The chain
+    costs no parallel work: the kernels before it run when their chunks are there.
+    """
+    images = parts.rechunk(dict.fromkeys(range(1, parts.ndim), -1))
+    name, corner = named(total, images), (0,) * (parts.ndim - 1)
+    tasks: Tasks = {}
+    before: Any = 0.0
+    for j in range(images.numblocks[0]):
+        last = j == images.numblocks[0] - 1
+        key = (name, *corner) if last else (f"{name}-part", j)
+        tasks[key] = Task(key, _add, before, block(images, j, *corner))
+        before = TaskRef(key)
+    return build(name, tasks, [images], tuple((n,) for n in parts.shape[1:]), "f8")
+
+
+def _add(before: Any, images: NDArray[Any]) -> NDArray[np.float64]:
+    return np.asarray(before + images.sum(axis=0, dtype="f8"))
 
 
 def parts_of(

@@ -48,7 +48,7 @@ def series_map(
         key = (name, i)
         images, local = series_part(series, index, i, lo, hi)
         part = block(per_frame, i, *(0,) * (per_frame.ndim - 1))
-        tasks[key] = placed(key, i, kernel, part, images, local)
+        tasks[key] = placed(key, per_frame.numblocks[0] - i, kernel, part, images, local)
     return build(name, tasks, [per_frame, series, index, LADDER], (per_frame.chunks[0],), dtype)
 
 
@@ -133,7 +133,7 @@ def emitter_map(
         rest = (argument(x) for x in arguments)
         part = block(data, i, 0, 0)
         own = frames[a:b] - lo, rows[a:b]
-        tasks[key] = placed(key, i, kernel, part, *own, *images, *rest)
+        tasks[key] = placed(key, data.numblocks[0] - i, kernel, part, *own, *images, *rest)
         sizes.append(b - a)
     if not sizes:
         return da.zeros((0, columns), dtype="f8", chunks=((0,), (columns,)), name=name)

@@ -103,12 +103,12 @@ def window_map(
     batches = _batches(starts, length)
     tasks: Tasks = {}
     for j, batch in enumerate(batches):
-        first = bisect_right(begins, batch[0]) - 1
+        left = len(begins) - bisect_right(begins, batch[0])
         for iy, ix in product(*map(range, data.numblocks[1:])):
             parts, boxes = parts_of(data, begins, batch, length, (iy, ix))
             for tile, span in rows[iy]:
                 key = (name, j, *(0,) * len(lead), tile, ix)
-                tasks[key] = placed(key, first, _on_windows, kernel, boxes, span, parts)
+                tasks[key] = placed(key, left, _on_windows, kernel, boxes, span, parts)
     heights = tuple(span.stop - span.start for column in rows for _, span in column)
     counts = tuple(len(batch) for batch in batches)
     chunks = (counts, *((n,) for n in lead), heights, data.chunks[2])
@@ -165,8 +165,8 @@ def spectrum_map(
         one = background is None or background.ndim == 2
         own = argument(background) if one else block(background, j, 0, 0)  # type: ignore[arg-type]
         key = (name, j, 0, 0)
-        first = bisect_right(begins, start) - 1
-        tasks[key] = placed(key, first, _on_windows, kernel, boxes, everything, parts, own)
+        left = len(begins) - bisect_right(begins, start)
+        tasks[key] = placed(key, left, _on_windows, kernel, boxes, everything, parts, own)
     chunks = ((1,) * len(starts), *((n,) for n in shape))
     return build(name, tasks, [data, background, LADDER], chunks, dtype)
 

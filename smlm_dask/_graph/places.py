@@ -13,16 +13,17 @@ LEVELS = 32
 STRIDE = 10  # a step along the movie outweighs what the graphs of its chunks differ by: 2 ** 10 tasks
 
 
-def placed(key: Any, place: int, kernel: Kernel, *arguments: Any) -> Task:
-    """The task ``kernel(*arguments)``, to run in the order of ``place``; its graph needs ``LADDER``.
+def placed(key: Any, left: int, kernel: Kernel, *arguments: Any) -> Task:
+    """The task ``kernel(*arguments)``, run before those with fewer chunks ``left`` after their own.
 
-    Of two tasks dask runs the one with fewer tasks above it, and of equals the one whose key comes
-    first as text, 10 before 2. Windows that cross chunks so ran far from their neighbours in time, the
-    chunks they share were kept, and memory grew with the movie. Here a task stands on nodes of a
-    ladder, one for each bit of its place, so that the tasks above it grow along the movie. They
-    compute nothing and no task waits for another's samples: a chain would, and was tried.
+    Its graph needs ``LADDER``. Of the tasks that a result is made of, dask runs first the one with most
+    tasks above it, and of equals the one whose key comes last as text, 9 before 10. Windows that
+    cross chunks so ran far from their neighbours in time, the chunks they share were kept, and memory
+    grew with the movie. Here a task stands on nodes of a ladder, one for each bit of ``left``, so that
+    the tasks above it get fewer along the movie. They compute nothing, and no task waits for another's
+    samples: in a chain it would.
     """
-    bits = [k for k in range(LEVELS - STRIDE) if place >> k & 1]
+    bits = [k for k in range(LEVELS - STRIDE) if left >> k & 1]
     return Task(key, _run, List(*(block(LADDER, 0, k + STRIDE) for k in bits)), kernel, *arguments)
 
 

@@ -9,13 +9,10 @@ from smlm_dask._graph.arrays import (
     apply,
     blocks,
     chunk_bytes,
-    finish,
     from_array,
     is_lazy,
     movie_data,
     ratio,
-    scatter,
-    whole,
     write,
 )
 from smlm_dask._graph.emitters import emitter_map, one_image_each, series_map
@@ -25,11 +22,11 @@ from smlm_dask._graph.frames import (
     frame_map,
     frame_reduce,
     spectrum_map,
-    total,
     whole_frames,
     window_map,
 )
 from smlm_dask._graph.passes import second_pass, shares_source
+from smlm_dask._graph.reduce import finish, scatter, total, whole
 from smlm_dask._graph.stream import stream_passes, stream_selection
 
 __all__ = [

@@ -9,7 +9,7 @@ from typing import Any
 import dask
 import dask.array as da
 import numpy as np
-from dask._task_spec import GraphNode, Task, TaskRef
+from dask._task_spec import GraphNode, TaskRef
 from dask.base import tokenize
 from dask.blockwise import blockwise
 from dask.highlevelgraph import HighLevelGraph, MaterializedLayer
@@ -44,11 +44,6 @@ def movie_data(movie: Any) -> Array:
     frame = max(1, movie.nbytes // max(1, len(movie)))
     sizes = {movie.dims[0]: max(1, chunk_bytes() // frame), movie.dims[1]: -1, movie.dims[2]: -1}
     return movie.variable.chunk(sizes).data
-
-
-def whole(value: Any) -> Any:
-    """``value`` in one block if it is lazy."""
-    return value.rechunk(-1) if isinstance(value, da.Array) and value.npartitions > 1 else value
 
 
 def build(
@@ -107,17 +102,6 @@ def _at(slices: tuple[slice, ...], function: Kernel, *arguments: Any) -> NDArray
     return np.asarray(function(tuple((s.start, s.stop) for s in slices), *arguments))
 
 
-def finish(
-    kernel: Kernel, *arguments: Any, shape: tuple[int, ...] = (), dtype: DTypeLike = "f8"
-) -> Array:
-    """``kernel(*arguments)`` in one task; lazy arguments arrive whole."""
-    arguments = tuple(whole(a) for a in arguments)
-    name = named(kernel, *arguments, shape, np.dtype(dtype).str)
-    key = (name, *(0,) * len(shape))
-    task = Task(key, kernel, *(argument(a) for a in arguments))
-    return build(name, {key: task}, arguments, tuple((n,) for n in shape), dtype)
-
-
 def apply(kernel: Kernel, data: Array) -> Array:
     """``kernel`` on every block, whose shape and dtype it keeps."""
     return da.map_blocks(kernel, data, dtype=data.dtype, meta=data._meta, name=named(kernel, data))
@@ -131,22 +115,6 @@ def ratio(numerator: Array, denominator: Array) -> Array:
 def _ratio(numerator: NDArray[Any], denominator: NDArray[Any]) -> NDArray[Any]:
     with np.errstate(divide="ignore", invalid="ignore"):
         return np.asarray(numerator / denominator)
-
-
-def put_back(values: NDArray[Any], order: NDArray[np.int64]) -> NDArray[Any]:
-    """Undo the sorting of rows that ``order`` did."""
-    out = np.empty_like(values)
-    out[order] = values
-    return out
-
-
-def scatter(parts: Sequence[Array], places: Sequence[NDArray[np.int64]], dtype: DTypeLike) -> Array:
-    """One array with ``parts[i]`` at ``places[i]``."""
-    joined = da.concatenate([p.astype(dtype) for p in parts]) if parts else da.zeros(0, dtype=dtype)
-    order = np.concatenate(places) if len(places) else np.zeros(0, np.int64)
-    if (order == np.arange(len(order))).all():
-        return joined
-    return finish(put_back, joined, order, shape=joined.shape, dtype=dtype)
 
 
 def write(sources: Sequence[Array], targets: Sequence[Any]) -> None:

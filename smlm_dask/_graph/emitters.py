@@ -18,14 +18,12 @@ from smlm_dask._graph.arrays import (
     block,
     build,
     edges,
-    finish,
     from_array,
     named,
-    put_back,
     spans,
-    whole,
 )
 from smlm_dask._graph.places import LADDER, placed
+from smlm_dask._graph.reduce import finish, put_back, whole
 
 
 def series_map(

@@ -10,7 +10,7 @@ from typing import Any
 
 import dask.array as da
 import numpy as np
-from dask._task_spec import List, Task, TaskRef
+from dask._task_spec import List
 from numpy.typing import DTypeLike, NDArray
 
 from smlm_dask._graph.arrays import (
@@ -169,30 +169,6 @@ def spectrum_map(
         tasks[key] = placed(key, left, _on_windows, kernel, boxes, everything, parts, own)
     chunks = ((1,) * len(starts), *((n,) for n in shape))
     return build(name, tasks, [data, background, LADDER], chunks, dtype)
-
-
-def total(parts: Array) -> Array:
-    """Sum over the first axis in float64, one block after another.
-
-    A chain, not a tree: dask's order follows the longest path, so a chain along the movie makes every
-    scheduler read it from the first chunk to the last. Under a tree, or one task for all windows, it
-    began anywhere, and chunks that two windows share were kept: memory grew with the movie. The chain
-    costs no parallel work: the kernels before it run when their chunks are there.
-    """
-    images = parts.rechunk(dict.fromkeys(range(1, parts.ndim), -1))
-    name, corner = named(total, images), (0,) * (parts.ndim - 1)
-    tasks: Tasks = {}
-    before: Any = 0.0
-    for j in range(images.numblocks[0]):
-        last = j == images.numblocks[0] - 1
-        key = (name, *corner) if last else (f"{name}-part", j)
-        tasks[key] = Task(key, _add, before, block(images, j, *corner))
-        before = TaskRef(key)
-    return build(name, tasks, [images], tuple((n,) for n in parts.shape[1:]), "f8")
-
-
-def _add(before: Any, images: NDArray[Any]) -> NDArray[np.float64]:
-    return np.asarray(before + images.sum(axis=0, dtype="f8"))
 
 
 def parts_of(

@@ -10,7 +10,9 @@ from dask._task_spec import List, Task, TaskRef
 from smlm_dask._graph.arrays import Kernel, Tasks, block, build
 
 LEVELS = 32
-STRIDE = 10  # a step along the movie outweighs what the graphs of its chunks differ by: 2 ** 10 tasks
+STRIDE = (
+    10  # a step along the movie outweighs what the graphs of its chunks differ by: 2 ** 10 tasks
+)
 
 
 def placed(key: Any, left: int, kernel: Kernel, *arguments: Any) -> Task:
@@ -25,6 +27,15 @@ def placed(key: Any, left: int, kernel: Kernel, *arguments: Any) -> Task:
     """
     bits = [k for k in range(LEVELS - STRIDE) if left >> k & 1]
     return Task(key, _run, List(*(block(LADDER, 0, k + STRIDE) for k in bits)), kernel, *arguments)
+
+
+def gathered(key: Any, kernel: Kernel, *arguments: Any) -> Task:
+    """The task ``kernel(*arguments)`` of many parts, which run in the order of their places.
+
+    Its graph needs ``LADDER``. dask follows the heaviest part down to the movie and takes the others
+    in any order, sorted only for tasks that it comes back to. Here the heaviest is the ladder's top.
+    """
+    return Task(key, _run, block(LADDER, 0, LEVELS - 1), kernel, *arguments)
 
 
 def _run(_: Any, kernel: Kernel, *arguments: Any) -> Any:

@@ -1,0 +1,78 @@
+"""From the parts of a movie to one result."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import dask.array as da
+import numpy as np
+from dask._task_spec import List, Task, TaskRef
+from numpy.typing import DTypeLike, NDArray
+
+from smlm_dask._graph.arrays import Array, Kernel, Tasks, argument, block, build, named
+from smlm_dask._graph.places import LADDER, gathered
+
+
+def whole(value: Any) -> Any:
+    """``value`` in one block if it is lazy."""
+    if not isinstance(value, da.Array) or value.npartitions == 1:
+        return value
+    name = named(np.block, value)
+    key = (name, *(0,) * value.ndim)
+    task = gathered(key, np.block, _nested(value))
+    return build(name, {key: task}, [value, LADDER], tuple((n,) for n in value.shape), value.dtype)
+
+
+def _nested(array: Array, *index: int) -> Any:
+    """The blocks of an array as lists in lists, a level for each axis."""
+    if len(index) == array.ndim:
+        return block(array, *index)
+    return List(*(_nested(array, *index, i) for i in range(array.numblocks[len(index)])))
+
+
+def finish(
+    kernel: Kernel, *arguments: Any, shape: tuple[int, ...] = (), dtype: DTypeLike = "f8"
+) -> Array:
+    """``kernel(*arguments)`` in one task; lazy arguments arrive whole."""
+    arguments = tuple(whole(a) for a in arguments)
+    name = named(kernel, *arguments, shape, np.dtype(dtype).str)
+    key = (name, *(0,) * len(shape))
+    task = Task(key, kernel, *(argument(a) for a in arguments))
+    return build(name, {key: task}, arguments, tuple((n,) for n in shape), dtype)
+
+
+def total(parts: Array) -> Array:
+    """Sum over the first axis in float64, one block after another.
+
+    A chain, so that no more than the sum and a few parts are held.
+    """
+    images = parts.rechunk(dict.fromkeys(range(1, parts.ndim), -1))
+    name, corner = named(total, images), (0,) * (parts.ndim - 1)
+    tasks: Tasks = {}
+    before: Any = 0.0
+    for j in range(images.numblocks[0]):
+        key = (name, *corner) if j == images.numblocks[0] - 1 else (f"part-{name}", j)
+        tasks[key] = Task(key, _add, before, block(images, j, *corner))
+        before = TaskRef(key)
+    return build(name, tasks, [images], tuple((n,) for n in parts.shape[1:]), "f8")
+
+
+def _add(before: Any, images: NDArray[Any]) -> NDArray[np.float64]:
+    return np.asarray(before + images.sum(axis=0, dtype="f8"))
+
+
+def put_back(values: NDArray[Any], order: NDArray[np.int64]) -> NDArray[Any]:
+    """Undo the sorting of rows that ``order`` did."""
+    out = np.empty_like(values)
+    out[order] = values
+    return out
+
+
+def scatter(parts: Sequence[Array], places: Sequence[NDArray[np.int64]], dtype: DTypeLike) -> Array:
+    """One array with ``parts[i]`` at ``places[i]``."""
+    joined = da.concatenate([p.astype(dtype) for p in parts]) if parts else da.zeros(0, dtype=dtype)
+    order = np.concatenate(places) if len(places) else np.zeros(0, np.int64)
+    if (order == np.arange(len(order))).all():
+        return joined
+    return finish(put_back, joined, order, shape=joined.shape, dtype=dtype)

@@ -274,9 +274,7 @@ def _clock(time: ArrayLike | None, movie: xr.DataArray) -> NDArray[Any]:
 
 def _series(movie: xr.DataArray, starts: NDArray[np.int64], window: int) -> Any:
     data = _graph.movie_data(movie)
-    distinct, entry = np.unique(starts, return_inverse=True)
-    images = _graph.window_map(upper_median, data, distinct.tolist(), window, dtype=data.dtype)
-    return images if len(distinct) == len(starts) else images[entry]
+    return _graph.window_map(upper_median, data, starts.tolist(), window, dtype=data.dtype)
 
 
 def _used(series: Any, cleansing: Cleansing | None) -> Any:

@@ -10,7 +10,7 @@ from typing import Any
 
 import dask.array as da
 import numpy as np
-from dask._task_spec import List
+from dask._task_spec import Alias, List
 from numpy.typing import DTypeLike, NDArray
 
 from smlm_dask._graph.arrays import (
@@ -96,38 +96,24 @@ def window_map(
     The windows stand on absolute frames, so the answer does not depend on the chunks. A task takes
     some rows of the chunks that hold its window, so many that they fit the byte budget: cutting inside
     the task, not with rechunk, keeps a movie of 4,000 chunks at as many tasks. A window inside one
-    chunk is a view of it: nothing is copied.
+    chunk is a view of it: nothing is copied. Neighbours with the same start are computed once.
     """
     name = named(kernel, data, list(starts), length, lead, chunk_bytes())
     rows, begins = _rows(data, length), edges(data.chunks[0]).tolist()
-    batches = _batches(starts, length)
     tasks: Tasks = {}
-    for j, batch in enumerate(batches):
-        left = len(begins) - bisect_right(begins, batch[0])
+    for j, start in enumerate(starts):
+        left = len(begins) - bisect_right(begins, start)
         for iy, ix in product(*map(range, data.numblocks[1:])):
-            parts, boxes = parts_of(data, begins, batch, length, (iy, ix))
+            parts, frames = parts_of(data, begins, start, length, (iy, ix))
             for tile, span in rows[iy]:
                 key = (name, j, *(0,) * len(lead), tile, ix)
-                tasks[key] = placed(key, left, _on_windows, kernel, boxes, span, parts)
+                if j and starts[j - 1] == start:
+                    tasks[key] = Alias(key, (name, j - 1, *key[2:]))
+                else:
+                    tasks[key] = placed(key, left, _on_window, kernel, frames, span, parts)
     heights = tuple(span.stop - span.start for column in rows for _, span in column)
-    counts = tuple(len(batch) for batch in batches)
-    chunks = (counts, *((n,) for n in lead), heights, data.chunks[2])
+    chunks = ((1,) * len(starts), *((n,) for n in lead), heights, data.chunks[2])
     return build(name, tasks, [data, LADDER], chunks, dtype)
-
-
-def _batches(starts: Sequence[int], length: int) -> list[list[int]]:
-    """Windows that begin within one length of each other: one task each.
-
-    Windows that overlap share chunks. As tasks of their own they made dask keep half of the movie:
-    its order went along one window after another and came back for the chunks.
-    """
-    batches: list[list[int]] = []
-    for start in starts:
-        if batches and start < batches[-1][0] + length:
-            batches[-1].append(start)
-        else:
-            batches.append([start])
-    return batches
 
 
 def _rows(data: Array, length: int) -> list[list[tuple[int, slice]]]:
@@ -161,25 +147,24 @@ def spectrum_map(
     everything, begins = slice(None), edges(data.chunks[0]).tolist()
     tasks: Tasks = {}
     for j, start in enumerate(starts):
-        parts, boxes = parts_of(data, begins, [start], length, (0, 0))
+        parts, frames = parts_of(data, begins, start, length, (0, 0))
         one = background is None or background.ndim == 2
         own = argument(background) if one else block(background, j, 0, 0)  # type: ignore[arg-type]
         key = (name, j, 0, 0)
         left = len(begins) - bisect_right(begins, start)
-        tasks[key] = placed(key, left, _on_windows, kernel, boxes, everything, parts, own)
+        tasks[key] = placed(key, left, _on_window, kernel, frames, everything, parts, own)
     chunks = ((1,) * len(starts), *((n,) for n in shape))
     return build(name, tasks, [data, background, LADDER], chunks, dtype)
 
 
 def parts_of(
-    data: Array, begins: Sequence[int], starts: Sequence[int], length: int, spot: tuple[int, int]
-) -> tuple[List, list[slice]]:
-    """The chunks that hold windows, and where in them, joined, the frames of each window are."""
-    stops = [min(start + length, begins[-1]) for start in starts]
-    first, last = bisect_right(begins, starts[0]) - 1, bisect_left(begins, stops[-1])
+    data: Array, begins: Sequence[int], start: int, length: int, spot: tuple[int, int]
+) -> tuple[List, slice]:
+    """The chunks that hold a window, and where in them, joined, its frames are."""
+    stop = min(start + length, begins[-1])
+    first, last = bisect_right(begins, start) - 1, bisect_left(begins, stop)
     parts = List(*(block(data, i, *spot) for i in range(first, last)))
-    origin = begins[first]
-    return parts, [slice(a - origin, b - origin) for a, b in zip(starts, stops, strict=True)]
+    return parts, slice(start - begins[first], stop - begins[first])
 
 
 def joined(parts: Sequence[NDArray[Any]], frames: slice, rows: slice) -> NDArray[Any]:
@@ -193,12 +178,12 @@ def joined(parts: Sequence[NDArray[Any]], frames: slice, rows: slice) -> NDArray
     return pieces[0] if len(pieces) == 1 else np.concatenate(pieces)
 
 
-def _on_windows(
+def _on_window(
     kernel: Kernel,
-    boxes: Sequence[slice],
+    frames: slice,
     rows: slice,
     parts: Sequence[NDArray[Any]],
     *background: NDArray[Any] | None,
 ) -> NDArray[Any]:
     own = [b[0] if b is not None and b.ndim == 3 else b for b in background]
-    return np.stack([kernel(joined(parts, frames, rows), *own) for frames in boxes])
+    return kernel(joined(parts, frames, rows), *own)[np.newaxis]

@@ -30,10 +30,11 @@ def placed(key: Any, left: int, kernel: Kernel, *arguments: Any) -> Task:
 
 
 def gathered(key: Any, kernel: Kernel, *arguments: Any) -> Task:
-    """The task ``kernel(*arguments)`` of many parts, which run in the order of their places.
+    """The task ``kernel(*arguments)``, whose arguments' own parts run in the order of their places.
 
-    Its graph needs ``LADDER``. dask follows the heaviest part down to the movie and takes the others
-    in any order, sorted only for tasks that it comes back to. Here the heaviest is the ladder's top.
+    Its graph needs ``LADDER``. dask follows the heaviest argument down to the movie and takes the parts
+    of what it meets on that way in any order; it sorts the parts of what it comes back to. Here the
+    heaviest is the top of the ladder.
     """
     return Task(key, _run, block(LADDER, 0, LEVELS - 1), kernel, *arguments)
 

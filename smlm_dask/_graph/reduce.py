@@ -18,10 +18,16 @@ def whole(value: Any) -> Any:
     """``value`` in one block if it is lazy."""
     if not isinstance(value, da.Array) or value.npartitions == 1:
         return value
-    name = named(np.block, value)
-    key = (name, *(0,) * value.ndim)
-    task = gathered(key, np.block, _nested(value))
-    return build(name, {key: task}, [value, LADDER], tuple((n,) for n in value.shape), value.dtype)
+    name, corner = named(np.block, value), (0,) * value.ndim
+    tasks: Tasks = {
+        ("join", name): Task(("join", name), np.block, _nested(value)),
+        (name, *corner): gathered((name, *corner), _same, TaskRef(("join", name))),
+    }
+    return build(name, tasks, [value, LADDER], tuple((n,) for n in value.shape), value.dtype)
+
+
+def _same(value: NDArray[Any]) -> NDArray[Any]:
+    return value
 
 
 def _nested(array: Array, *index: int) -> Any:

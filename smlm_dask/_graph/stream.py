@@ -49,8 +49,8 @@ def stream_selection(data: Array) -> Array:
 
 
 def _stream_tasks(data: Array, name: str, passes: int) -> Tasks:
-    parts, boxes = parts_of(data, edges(data.chunks[0]).tolist(), [0], FIRST_FRAMES, (0, 0))
-    begin = Task((f"start-{name}",), _start, parts, boxes[0])
+    parts, frames = parts_of(data, edges(data.chunks[0]).tolist(), 0, FIRST_FRAMES, (0, 0))
+    begin = Task((f"start-{name}",), _start, parts, frames)
     tasks: Tasks = {begin.key: begin}
     state, blocks_again = begin.key, _deferred(data)
     for p in range(passes):

@@ -1,22 +1,18 @@
 """TIFF movies: OME, ImageJ, Micro-Manager, shaped and plain, in one file or several, of any size.
 
-The pages are listed here and not by tifffile: half its time for plain pages (about 8 us a page),
-0.2 s instead of 48 s for 20,000 pages that each carry their own metadata, and every page is
-compared with the first. tifffile reads the metadata and decodes compressed pages.
+The pages are listed in `ifd` and OME-XML is read in `ome`, both many times faster than by tifffile
+and without filling in what is missing; every page of a movie is compared with its first. tifffile
+reads other metadata and decodes compressed pages.
 """
 
 from __future__ import annotations
 
 import json
 import math
-import struct
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass
-from functools import lru_cache
-from itertools import groupby
-from operator import itemgetter
-from pathlib import Path
-from typing import Any, BinaryIO, NamedTuple
+from itertools import pairwise
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -24,29 +20,26 @@ from tifffile import TiffFile, TiffPage, TiffPageSeries
 
 from smlm_dask.errors import ReaderError
 from smlm_dask.readers.axes import page_numbers, plan_axes
+from smlm_dask.readers.ifd import (
+    BITS,
+    COMPRESSION,
+    FILL_ORDER,
+    LENGTH,
+    PREDICTOR,
+    WIDTH,
+    Chains,
+    Pages,
+)
+from smlm_dask.readers.ome import Planes, choose, ome_planes, unequal_count
 from smlm_dask.readers.raw import file_size, pack, raw_frames, raw_stack, unpack
 from smlm_dask.readers.reader import Reader, join
 
 __all__ = ["TiffFrames", "open_tiff"]
 
-WIDTH, LENGTH, BITS, COMPRESSION, OFFSETS, COUNTS = 256, 257, 258, 259, 273, 279
-# What must be equal in all pages of a movie: size, bits, compression, colour model, samples,
-# planes, predictor, tiles, sample format.
-SAME = (WIDTH, LENGTH, BITS, COMPRESSION, 262, 277, 284, 317, 322, 323, 339)
-TYPE_BITS = {1: 8, 3: 16, 4: 32, 16: 64}
-MOST_TAGS = 4096
-METADATA = ("imagej", "ome", "mmstack", "ndtiff", "lsm", "stk", "fluoview", "shaped")
-
-Tag = tuple[int, int, int]  # type, count, value field
-
-
-class Page(NamedTuple):
-    """One page: where its directory and its data are; data -1 if they are in several pieces."""
-
-    offset: int
-    data: int
-    nbytes: int
-    same: tuple[Tag | None, ...]
+METADATA = (
+    "imagej", "ome", "mmstack", "ndtiff", "lsm", "stk", "fluoview", "scanimage", "shaped"
+)  # fmt: skip
+CLASSIC_END = 2**32  # offsets in a classic TIFF have 32 bits
 
 
 @dataclass(frozen=True)
@@ -78,15 +71,48 @@ def open_tiff(
     path: str, axes: str | None, select: Mapping[str, int] | None, array: str | None
 ) -> Reader:
     """Open a TIFF movie; ``array`` is the number of the image where there are several."""
+    chains = Chains()
     with TiffFile(path) as tif:
         first = tif.pages.first
         size = _frame(path, first)
         stored = np.dtype(first.dtype).newbyteorder(tif.byteorder)
-        if _every_page(tif, axes):
-            pages = list_pages(path)
-            plan_axes(path, "tyx", (len(pages), *size), axes, select)
-            return _reader(path, pages, size, stored)
-        return _from_series(path, _series(path, tif, array), axes, select, stored)
+        planes = _planes(path, tif, axes, array, chains)
+        if isinstance(planes, TiffPageSeries):  # in one piece
+            plan = plan_axes(path, planes.axes, planes.shape, axes, select)
+            return raw_stack(path, plan, planes.shape, stored, planes.dataoffset)
+        plan = plan_axes(path, planes.axes, planes.shape, axes, select)
+        numbers = page_numbers(path, plan, planes.shape)
+        file, page = planes.file[numbers], planes.page[numbers]
+        cuts = [0, *(np.flatnonzero(np.diff(file)) + 1).tolist(), numbers.size]
+        parts = []
+        for start, stop in pairwise(cuts):
+            name = planes.files[file[start]]
+            parts.append(_reader(name, chains[name].take(page[start:stop]), size, stored, first))
+        return join(tuple(parts))
+
+
+def _planes(
+    path: str, tif: TiffFile, axes: str | None, array: str | None, chains: Chains
+) -> Planes | TiffPageSeries:
+    """Find the planes of the image; a series of tifffile where they lie in one piece."""
+    size = tif.pages.first.shape
+    if _every_page(tif, axes):
+        choose(path, array, 1)
+        return _in_order(path, "tyx", (len(chains[path]), *size))
+    text = tif.ome_metadata if tif.is_ome and not tif.is_mmstack else None
+    # Modulo splits an axis in two, e.g. time into time and lifetime; tifffile knows how.
+    if text is not None and "dimension/modulo" not in text:
+        return ome_planes(path, text, size, array, chains)
+    told = _told(tif)
+    if told is not None and math.prod(told[1]) == len(chains[path]) * math.prod(size):
+        choose(path, array, 1)
+        return _in_order(path, *told)
+    return _from_series(path, _series(path, tif, array, chains), chains)
+
+
+def _in_order(path: str, axes: str, shape: tuple[int, ...]) -> Planes:
+    pages = np.arange(math.prod(shape[:-2]))
+    return Planes(axes, shape, (path,), np.zeros_like(pages), pages)
 
 
 def _every_page(tif: TiffFile, axes: str | None) -> bool:
@@ -99,72 +125,93 @@ def _every_page(tif: TiffFile, axes: str | None) -> bool:
     if not tif.is_shaped or tif.is_ome or not tif.pages.is_multipage:
         return False
     # A page written by itself describes itself; tifffile calls each such page a series.
+    return math.prod(_shaped(page).get("shape", (0,))) == math.prod(page.shape)
+
+
+def _shaped(page: TiffPage) -> dict[str, Any]:
     text = str(page.shaped_description)
-    claim = json.loads(text) if text.startswith("{") else {}
-    return bool(math.prod(claim.get("shape", (0,))) == math.prod(page.shape))
+    return json.loads(text) if text.startswith("{") else {}
 
 
-def _series(path: str, tif: TiffFile, array: str | None) -> TiffPageSeries:
-    count, series = len(tif.pages), tif.series
+def _told(tif: TiffFile) -> tuple[str, tuple[int, ...]] | None:
+    """Axes and shape from the first page alone, where nothing but their order places the pages."""
+    size = tif.pages.first.shape
+    if tif.is_shaped:
+        claim = _shaped(tif.pages.first)
+        axes, shape = claim.get("axes", ""), tuple(claim.get("shape", ()))
+        plain = len(axes) == len(shape) and shape[-2:] == size
+        return (axes, shape) if plain and not claim.get("truncated") else None
+    known = tif.imagej_metadata if tif.is_imagej and not tif.is_mmstack else None
+    if known is None or known.get("order", "czt") not in ("czt", "default"):
+        return None
+    shape = tuple(int(known.get(name, 1)) for name in ("frames", "slices", "channels"))
+    if math.prod(shape) == 1:
+        return "iyx", (int(known.get("images", 1)), *size)
+    return "tzcyx", (*shape, *size)
+
+
+def _series(path: str, tif: TiffFile, array: str | None, chains: Chains) -> TiffPageSeries:
+    count, series = len(chains[path]), tif.series
     # A series in one piece has all its pages, and looking at each would take seconds.
     scattered = [page for one in series if one.dataoffset is None for page in one.pages]
     missing = any(page is None for page in scattered)
     told = sum(len(one) for one in series if one.dataoffset is not None)
     told += sum(page is not None and page.parent is tif for page in scattered)
-    wanted = 'one image; axes="tyx" takes every page of this file as a frame'
-    if len(series) > 1 and array is None:
-        raise ReaderError(
-            path, got=f"{len(series)} images", wanted=wanted, fix='choose one with array="0"'
-        )
+    number = choose(path, array, len(series))
     if missing or 1 < count != told:
-        sizes = [one.shape for one in series]
+        raise unequal_count(path, count, [one.shape for one in series])
+    return series[number]
+
+
+def _from_series(path: str, series: TiffPageSeries, chains: Chains) -> Planes | TiffPageSeries:
+    if series.dataoffset is not None:
+        if series.kind == "ome":
+            _check_equal(path, chains[path])
+        return series
+    if series.kind == "scanimage":  # tifffile makes up the places of pages above 2 GB
+        return _in_order(path, series.axes, series.shape)
+    names = [str(page.parent.filehandle.path) for page in series.pages]
+    files = tuple(dict.fromkeys(names))
+    file = np.array([files.index(name) for name in names])
+    page = np.empty_like(file)
+    for number, name in enumerate(files):
+        here = np.flatnonzero(file == number)
+        page[here] = _find(name, [series.pages[at] for at in here.tolist()], chains[name])
+    return Planes(series.axes, series.shape, files, file, page)
+
+
+def _find(path: str, wanted: list[TiffPage], pages: Pages) -> NDArray[np.int64]:
+    """Give the numbers of pages that tifffile knows by their directory, or by their data alone."""
+    by_data = any(page.offset is None for page in wanted)
+    known = pages.data if by_data else pages.offset
+    sought = np.array([page.dataoffsets[0] if by_data else page.offset for page in wanted])
+    order = np.argsort(known, kind="stable")
+    numbers = order[np.clip(np.searchsorted(known[order], sought), 0, len(pages) - 1)]
+    lost = np.flatnonzero(known[numbers] != sought)
+    if lost.size:
         raise ReaderError(
             path,
-            got=f"{count} pages in the file, while its metadata tell of {sizes}",
-            wanted="the same number (a file of the set is missing, or writing was interrupted)",
-            fix='restore the missing part, or open with axes="tyx" to take every page as a frame',
+            got=f"an index of frames that points to byte {sought[lost[0]]}, where no page is",
+            wanted="a page for every frame of the index",
+            fix='the file is truncated: copy it again, or open its pages with axes="tyx"',
         )
-    return series[int(array or 0)]
-
-
-def _from_series(
-    path: str,
-    series: TiffPageSeries,
-    axes: str | None,
-    select: Mapping[str, int] | None,
-    stored: np.dtype[Any],
-) -> Reader:
-    plan = plan_axes(path, series.axes, series.shape, axes, select)
-    if series.dataoffset is not None:
-        _check_equal(path, list_pages(path) if series.kind == "ome" else [])
-        return raw_stack(path, plan, series.shape, stored, series.dataoffset)
-    numbers = page_numbers(path, plan, series.shape)
-    height, width = series.shape[-2:]
-    places = [(str(page.parent.filehandle.path), page.offset) for page in series.pages if page]
-    parts = []
-    for name, group in groupby((places[number] for number in numbers), key=itemgetter(0)):
-        known = {page.offset: page for page in list_pages(name)}
-        chosen = [known[offset] for _, offset in group]
-        parts.append(_reader(name, chosen, (height, width), stored))
-    return join(tuple(parts))
+    return numbers
 
 
 def _reader(
-    path: str, pages: Sequence[Page], size: tuple[int, int], stored: np.dtype[Any]
+    path: str, pages: Pages, size: tuple[int, int], stored: np.dtype[Any], first: TiffPage
 ) -> Reader:
     _check_equal(path, pages)
     nbytes = math.prod(size) * stored.itemsize
-    if all(page.data > 0 and page.nbytes == nbytes for page in pages) and _is_plain(pages[0]):
-        return raw_frames(path, size, stored, np.array([page.data for page in pages], np.int64))
-    _check_data(path, pages, nbytes)
-    table = pack(np.array([page.offset for page in pages], np.int64))
-    return TiffFrames(path, (len(pages), *size), stored.newbyteorder("="), (1, *size), table)
-
-
-def _is_plain(page: Page) -> bool:
-    tags = dict(zip(SAME, page.same, strict=True))
-    compression, predictor = (tags[code] for code in (COMPRESSION, 317))
-    return all(tag is None or tag[2] == 1 for tag in (compression, predictor))
+    whole = bool(((pages.data > 0) & (pages.nbytes == nbytes)).all())
+    tags = pages.tags(0)
+    if whole and all(tags.get(code, 1) == 1 for code in (COMPRESSION, PREDICTOR, FILL_ORDER)):
+        return raw_frames(path, size, stored, pages.data)
+    _check_data(path, pages)
+    _check_codec(path, first)
+    return TiffFrames(
+        path, (len(pages), *size), stored.newbyteorder("="), (1, *size), pack(pages.offset)
+    )
 
 
 def _frame(path: str, page: TiffPage) -> tuple[int, int]:
@@ -187,77 +234,23 @@ def _frame(path: str, page: TiffPage) -> tuple[int, int]:
     return page.shape
 
 
-# ------------------------------------------------------------------ the pages of a file
+def _check_codec(path: str, page: TiffPage) -> None:
+    try:
+        page.decode(None, 0)  # no data: only whether there is a decoder
+    except ValueError as error:
+        raise ReaderError(
+            path,
+            got=str(error),
+            wanted="pages that can be decoded here",
+            fix="pip install imagecodecs, or write the movie uncompressed",
+        ) from error
 
 
-def list_pages(path: str) -> list[Page]:
-    """List every page of the main chain of a TIFF file, in order."""
-    with Path(path).open("rb", buffering=512) as file:
-        return list(_walk(path, file, file_size(path)))
-
-
-def _walk(path: str, file: BinaryIO, size: int) -> Iterator[Page]:
-    head = file.read(16)
-    order = {b"II": "<", b"MM": ">"}[head[:2]]
-    big = struct.unpack(order + "H", head[2:4])[0] == 43
-    count, entry, link = ("Q", "HHQQ", "Q") if big else ("H", "HHII", "I")
-    number, pointer = struct.Struct(order + count), struct.Struct(order + link)
-    offset = pointer.unpack_from(head, 8 if big else 4)[0]
-    layouts: dict[int, struct.Struct] = {}
-    seen: set[int] = set()
-    while offset:
-        file.seek(offset)
-        raw = file.read(number.size)
-        tags = number.unpack(raw)[0] if offset not in seen and len(raw) == number.size else 0
-        if tags not in layouts:
-            if not 0 < tags <= MOST_TAGS:
-                raise _broken(path, len(seen), offset, size)
-            layouts[tags] = struct.Struct(order + entry * tags + link)
-        raw = file.read(layouts[tags].size)
-        if len(raw) != layouts[tags].size:
-            raise _broken(path, len(seen), offset, size)
-        seen.add(offset)
-        *values, following = layouts[tags].unpack(raw)
-        yield _page(offset, values, order == ">", pointer.size * 8)
-        offset = following
-
-
-def _page(offset: int, values: list[int], big_endian: bool, width: int) -> Page:
-    fields = zip(values[1::4], values[2::4], values[3::4], strict=True)
-    tags: dict[int, Tag] = dict(zip(values[0::4], fields, strict=True))
-    same = _same(tuple(map(tags.get, SAME)), big_endian, width)
-    if OFFSETS not in tags or COUNTS not in tags or tags[OFFSETS][1] != 1 or tags[COUNTS][1] != 1:
-        return Page(offset, -1, 0, same)
-    data, nbytes = (_value(tags[code], big_endian, width) for code in (OFFSETS, COUNTS))
-    return Page(offset, data, nbytes, same)
-
-
-@lru_cache(maxsize=64)  # nearly always what it was for the page before
-def _same(tags: tuple[Tag | None, ...], big_endian: bool, width: int) -> tuple[Tag | None, ...]:
-    return tuple(tag and (0, tag[1], _value(tag, big_endian, width)) for tag in tags)
-
-
-def _value(tag: Tag, big_endian: bool, width: int) -> int:
-    # A short value stands at the start of its field: at the top in a big-endian file.
-    kind, count, value = tag
-    used = TYPE_BITS.get(kind, width) if count == 1 else width
-    return value >> (width - used) if big_endian else value & ((1 << used) - 1)
-
-
-def _broken(path: str, number: int, offset: int, size: int) -> ReaderError:
-    return ReaderError(
-        path,
-        got=f"{size} bytes and a page {number} said to start at byte {offset}",
-        wanted="an unbroken chain of pages inside the file",
-        fix="the file is truncated or damaged: copy it again from the source",
-    )
-
-
-def _check_equal(path: str, pages: Sequence[Page]) -> None:
-    for number, page in enumerate(pages):
-        if page.same != pages[0].same:
-            width, length, bits = (tag[2] if tag else 0 for tag in page.same[:3])
-            raise _unequal(path, number, f"({length}, {width}) with {bits} bits")
+def _check_equal(path: str, pages: Pages) -> None:
+    other = np.flatnonzero(pages.kind != pages.kind[0])
+    if other.size:
+        width, length, bits = (pages.tags(other[0]).get(code, 0) for code in (WIDTH, LENGTH, BITS))
+        raise _unequal(path, int(other[0]), f"({length}, {width}) with {bits} bits")
 
 
 def _unequal(path: str, number: int, got: str) -> ReaderError:
@@ -269,13 +262,13 @@ def _unequal(path: str, number: int, got: str) -> ReaderError:
     )
 
 
-def _check_data(path: str, pages: Sequence[Page], nbytes: int) -> None:
+def _check_data(path: str, pages: Pages) -> None:
     size = file_size(path)
-    for number, page in enumerate(pages):
-        if page.data == 0 or page.data + page.nbytes > size:
-            raise ReaderError(
-                path,
-                got=f"page {number} with data at byte {page.data} of {size}",
-                wanted="data of every page inside the file",
-                fix="the file is truncated or was never finished: copy or write it again",
-            )
+    outside = np.flatnonzero((pages.data == 0) | (pages.data + pages.nbytes > size))
+    if outside.size:
+        raise ReaderError(
+            path,
+            got=f"page {outside[0]} with data at byte {pages.data[outside[0]]} of {size}",
+            wanted="data of every page inside the file",
+            fix="the file is truncated or was never finished: copy or write it again",
+        )

@@ -10,7 +10,7 @@ import xarray as xr
 from numpy.typing import ArrayLike, NDArray
 
 from smlm_dask import _graph
-from smlm_dask.check import choice, number, whole_number
+from smlm_dask.check import choice, number, pair, shown, whole_number
 from smlm_dask.errors import ParameterError
 from smlm_dask.kernels.background import (
     assign_centre,
@@ -90,19 +90,16 @@ def spatial_mean(
 
 
 def _radii(radius: float | tuple[float, float], movie: xr.DataArray) -> tuple[float, float]:
-    try:
-        radii = np.broadcast_to(np.asarray(radius, "f8"), (2,)) if np.ndim(radius) < 2 else None
-    except (TypeError, ValueError):
-        radii = None
-    good = radii is not None and np.isfinite(radii).all() and (radii >= 0).all()
-    if radii is None or not good or (radii > movie.shape[1:]).any():
+    fix = f"pass radius={min(7, *movie.shape[1:])}"
+    radii = pair("radius", radius, at_least=0, fix=fix)
+    if radii[0] > movie.shape[1] or radii[1] > movie.shape[2]:
         raise ParameterError(
             "radius",
-            got=repr(radius),
-            wanted=f"a radius or (radius_y, radius_x) from 0 to the frame's {movie.shape[1:]} pixels",
-            fix="pass radius=7.0",
+            got=shown(radius),
+            wanted=f"at most the frame's {movie.shape[1:]} pixels",
+            fix=fix,
         )
-    return float(radii[0]), float(radii[1])
+    return radii
 
 
 @dataclass(frozen=True)
@@ -122,14 +119,8 @@ class Cleansing:
     threshold: float = 0.0
 
     def __post_init__(self) -> None:
-        number("Cleansing.fraction", self.fraction, above=0, at_most=1)
-        if number("Cleansing.threshold", self.threshold) < 0:
-            raise ParameterError(
-                "Cleansing.threshold",
-                got=str(self.threshold),
-                wanted="0 or more",
-                fix="Cleansing()",
-            )
+        number("Cleansing.fraction", self.fraction, above=0, at_most=1, fix="Cleansing()")
+        number("Cleansing.threshold", self.threshold, at_least=0, fix="Cleansing()")
 
 
 def background_sparse_median(
@@ -230,7 +221,7 @@ def _check(window: int, offset_rows: int | None, cleansing: object, assign: str)
     if not (cleansing is None or isinstance(cleansing, Cleansing)):
         raise ParameterError(
             "cleansing",
-            got=repr(cleansing),
+            got=shown(cleansing),
             wanted="Cleansing(...) or None",
             fix="cleansing=Cleansing()",
         )
@@ -253,7 +244,7 @@ def _step(step: float | None, window: int, clock: NDArray[Any]) -> float:
 
 def _clock(time: ArrayLike | None, movie: xr.DataArray) -> NDArray[Any]:
     """Time since the first frame; the caller's dtype is kept because rounding decides ties."""
-    clock = np.arange(len(movie)) if time is None else np.asarray(time)
+    clock = np.arange(len(movie)) if time is None else _times(time)
     if clock.shape != (len(movie),):
         raise ParameterError(
             "time",
@@ -261,13 +252,32 @@ def _clock(time: ArrayLike | None, movie: xr.DataArray) -> NDArray[Any]:
             wanted=f"({len(movie)},)",
             fix="one time for each frame",
         )
+    # Compared before they are subtracted: unsigned numbers that go back would come out large.
+    rises = np.isfinite(clock).all() and (clock[1:] >= clock[:-1]).all() and clock[-1] > clock[0]
     clock = np.asarray(clock - clock[0])
-    if not (np.isfinite(clock).all() and (clock[1:] >= clock[:-1]).all() and clock[-1] > 0):
+    if not (rises and np.isfinite(clock[-1])):
         raise ParameterError(
             "time",
             got="a time axis with NaN, a step back or no duration",
             wanted="finite times that never go back",
             fix="split the movie where its clock restarts, or leave time out",
+        )
+    return clock
+
+
+def _times(time: ArrayLike) -> NDArray[Any]:
+    try:
+        clock = np.asarray(time)
+    except ValueError:  # lists of unequal length
+        clock = np.asarray(None)
+    if clock.dtype.kind in "iu":
+        return clock.astype("i8")
+    if clock.dtype not in (np.float32, np.float64):
+        raise ParameterError(
+            "time",
+            got=f"dtype {clock.dtype}",
+            wanted="integers, float32 or float64",
+            fix="seconds from the first frame: (time - time[0]) / numpy.timedelta64(1, 's')",
         )
     return clock
 

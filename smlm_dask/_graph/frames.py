@@ -46,9 +46,13 @@ def _split(size: int, limit: int) -> list[int]:
 def frame_map(kernel: Kernel, data: Array, *arguments: Any, dtype: DTypeLike) -> Array:
     """``kernel(block, *arguments)`` on every block of whole frames; the movie's shape again."""
     data = whole_frames(data)
-    meta = np.empty((0,) * data.ndim, dtype)
-    name = named(kernel, data, *arguments)
-    return da.map_blocks(kernel, data, *arguments, dtype=dtype, meta=meta, name=name)
+    name, count = named(kernel, data, *arguments), data.numblocks[0]
+    keys = [(name, i, *(0,) * (data.ndim - 1)) for i in range(count)]
+    tasks: Tasks = {
+        key: placed(key, count - i, kernel, block(data, *key[1:]), *arguments)
+        for i, key in enumerate(keys)
+    }
+    return build(name, tasks, [data, LADDER], data.chunks, dtype)
 
 
 def every_frame(data: Array, stop: int, step: int) -> Array:

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
-from dask._task_spec import List, Task, TaskRef, convert_legacy_graph
+from dask._task_spec import Task, TaskRef, convert_legacy_graph
 from dask.local import get_sync
 from numpy.typing import NDArray
 
@@ -62,29 +62,23 @@ def _stream_tasks(data: Array, name: str, passes: int) -> Tasks:
             Task((f"count-{name}", p, i), _count, group, TaskRef(state))
             for i, group in enumerate(groups)
         ]
-        tree = _tree(counts, f"add-{name}-{p}")
-        tasks |= {t.key: t for t in (*counts, *tree)}
-        last = (tree or counts)[-1].key
-        step = Task((f"narrow-{name}", p), _narrow, TaskRef(state), TaskRef(last), len(data))
+        sums = _chain(counts, f"add-{name}-{p}")
+        tasks |= {t.key: t for t in (*counts, *sums)}
+        last = TaskRef((sums or counts)[-1].key)
+        step = Task((f"narrow-{name}", p), _narrow, TaskRef(state), last, len(data))
         tasks[step.key] = step
         state = step.key
     tasks[(name, 0, 0, 0)] = Task((name, 0, 0, 0), streaming.finish, TaskRef(state))
     return tasks
 
 
-def _tree(leaves: Sequence[Task], name: str, width: int = 4) -> list[Task]:
-    """Tasks that add the results of ``leaves`` by fours; the last one holds the sum."""
-    tasks: list[Task] = []
-    level = [leaf.key for leaf in leaves]
-    while len(level) > 1:
-        groups = _by(level, width)
-        sums = [
-            Task((name, len(tasks) + j), _add, List(*(TaskRef(k) for k in group)))
-            for j, group in enumerate(groups)
-        ]
-        tasks += sums
-        level = [t.key for t in sums]
-    return tasks
+def _chain(counts: Sequence[Task], name: str) -> list[Task]:
+    """Tasks that add ``counts`` one after another: a tree held a sum for each of its levels."""
+    sums: list[Task] = []
+    for i, count in enumerate(counts[1:]):
+        before = (sums or counts)[-1 if sums else 0].key
+        sums.append(Task((name, i), np.add, TaskRef(before), TaskRef(count.key)))
+    return sums
 
 
 @dataclass(frozen=True)
@@ -133,13 +127,6 @@ def _count(part: NDArray[Any] | Sequence[Deferred], state: streaming.State) -> N
     total = streaming.count(part[0](), state)
     for deferred in part[1:]:
         total += streaming.count(deferred(), state)
-    return total
-
-
-def _add(parts: Sequence[NDArray[np.uint32]]) -> NDArray[np.uint32]:
-    total = parts[0].copy()
-    for part in parts[1:]:
-        total += part
     return total
 
 

@@ -6,10 +6,10 @@ from typing import Any
 
 import numpy as np
 import xarray as xr
-from numpy.typing import ArrayLike
+from numpy.typing import ArrayLike, NDArray
 
 from smlm_dask import _graph
-from smlm_dask.check import number
+from smlm_dask.check import number, shown
 from smlm_dask.errors import ParameterError
 from smlm_dask.variables import to_dataset
 
@@ -85,7 +85,7 @@ def as_psf(
     Raises
     ------
     ParameterError
-        If no width is given or one is not positive.
+        If no width is given, one is not positive, or the angle is no number.
     """
     width_x, width_y = (sigma if w is None else w for w in (sigma_x, sigma_y))
     if width_x is None or width_y is None:
@@ -93,7 +93,8 @@ def as_psf(
             "psf", got="no width", wanted="sigma, or sigma_x and sigma_y", fix="sigma=120"
         )
     for name, width in (("sigma_x", width_x), ("sigma_y", width_y)):
-        _check(name, width, above=0)
+        _check(name, width, above=0, dims=("emitter",))
+    _check("theta", theta, dims=("emitter",))
     widths = {"sigma_x": width_x, "sigma_y": width_y, "theta": theta}
     return to_dataset("as_psf", {name: _variable(value) for name, value in widths.items()})
 
@@ -118,10 +119,14 @@ def as_spline_psf(
     Raises
     ------
     ParameterError
-        If the knots do not fit the coefficients.
+        If the knots do not fit the coefficients or fall, if there are fewer than 4 coefficients along
+        an axis, or anything is no finite number.
     """
-    knots = [np.asarray(k) for k in (knots_z, knots_y, knots_x)]
-    table = np.asarray(coefficients)
+    knots = [
+        _finite(f"knots_{axis}", k)
+        for axis, k in zip("zyx", (knots_z, knots_y, knots_x), strict=True)
+    ]
+    table = _finite("coefficients", coefficients)
     if table.ndim != 3 or any(k.shape != (n + 4,) for k, n in zip(knots, table.shape, strict=True)):
         raise ParameterError(
             "spline",
@@ -129,6 +134,8 @@ def as_spline_psf(
             wanted="4 knots more than coefficients along each axis",
             fix="pass coefficients as (z, y, x)",
         )
+    for axis, k in zip("zyx", knots, strict=True):
+        _check_knots(f"knots_{axis}", k)
     values: dict[str, tuple[tuple[str, ...], Any]] = {
         f"knots_{axis}": ((f"knot_{axis}",), k) for axis, k in zip("zyx", knots, strict=True)
     }
@@ -136,9 +143,51 @@ def as_spline_psf(
     return to_dataset("as_spline_psf", values)
 
 
-def _check(name: str, value: Any, *, above: float = -np.inf, at_most: float = np.inf) -> None:
-    if not isinstance(value, xr.DataArray) and not _graph.is_lazy(value):
-        number(name, value, above=above, at_most=at_most)
+def _finite(name: str, values: ArrayLike) -> NDArray[Any]:
+    """``values`` as an array of finite real numbers."""
+    try:
+        array = np.asarray(values)
+        good = array.dtype.kind in "iuf" and bool(np.isfinite(array).all())
+    except ValueError:  # rows of different lengths
+        good = False
+    if not good:
+        raise ParameterError(
+            name, got=shown(values), wanted="an array of finite numbers", fix=f"check {name}"
+        )
+    return array
+
+
+def _check_knots(name: str, knots: NDArray[Any]) -> None:
+    """A cubic needs four coefficients, and a stretch between its fourth knots from either end."""
+    if len(knots) < 8 or (np.diff(knots) < 0).any() or not knots[3] < knots[-4]:
+        raise ParameterError(
+            name,
+            got=shown(knots),
+            wanted="8 or more knots that never fall, of which the fourth from either end differ",
+            fix="the knots of a cubic scipy.interpolate.BSpline, in nm",
+        )
+
+
+def _check(
+    name: str, value: Any, *, above: float = -np.inf, dims: tuple[str, ...] = ("y", "x")
+) -> None:
+    """Numbers, and maps of them; NaN in a DataArray is a number that nobody knows."""
+    if not isinstance(value, xr.DataArray):
+        if not _graph.is_lazy(value):
+            number(name, value, above=above)
+        return
+    values = value.variable.data
+    good = value.dims in ((), dims) and values.dtype.kind in "iuf"
+    if good and not _graph.is_lazy(values):
+        good = bool((np.isnan(values) | (np.isfinite(values) & (values > above))).all())
+    if not good:
+        low = "" if above == -np.inf else f" above {above:g}"
+        raise ParameterError(
+            name,
+            got=shown(value),
+            wanted=f"a finite number{low}, or an array of them with dims ({', '.join(dims)})",
+            fix=f"check {name}",
+        )
 
 
 def _variable(value: Number) -> tuple[tuple[str, ...], Any]:

@@ -7,7 +7,8 @@ from typing import Any, overload
 
 import xarray as xr
 
-from smlm_dask.errors import ParameterError
+from smlm_dask.check import shown
+from smlm_dask.errors import ParameterError, SmlmError
 
 __all__ = ["map_channels"]
 
@@ -50,7 +51,9 @@ def map_channels(
     Raises
     ------
     ParameterError
-        If there are no channels, a child has no movie, or a taken-apart argument lacks a channel.
+        If there are no channels, a child has no movie, a taken-apart argument has other channels,
+        or the block is no function from a movie to a Dataset. What a block raises is passed on, with
+        the channel's name in its notes.
 
     Examples
     --------
@@ -63,40 +66,73 @@ def map_channels(
     ['green', 'red']
     """
     movies = _movies(channels)
+    if not callable(block):
+        raise _no_block(shown(block))
+    parts = {
+        f"argument {i}": _apart(f"argument {i}", a, movies) for i, a in enumerate(arguments, 2)
+    }
+    named = {k: _apart(k, v, movies) for k, v in keywords.items()}
     results = {}
     for name, movie in movies.items():
-        own = [_own(a, name, movies) for a in arguments]
-        named = {k: _own(v, name, movies) for k, v in keywords.items()}
-        results[name] = block(movie, *own, **named)
+        own = (part[name] for part in parts.values())
+        results[name] = _call(block, name, movie, *own, **{k: v[name] for k, v in named.items()})
     return xr.DataTree.from_dict(results) if isinstance(channels, xr.DataTree) else results
 
 
 def _movies(channels: Mapping[str, xr.DataArray] | xr.DataTree) -> dict[str, xr.DataArray]:
     tree = isinstance(channels, xr.DataTree)
+    if not tree and not isinstance(channels, Mapping):
+        raise _no_channels(type(channels).__name__)
     missing = [n for n, c in channels.children.items() if "movie" not in c] if tree else []  # type: ignore[union-attr]
     if missing or not len(channels.children if tree else channels):  # type: ignore[union-attr]
-        raise ParameterError(
-            "channels",
-            got=f"no movie in {missing}" if missing else "no channels",
-            wanted="a dict of movies, or a DataTree whose children hold the variable 'movie'",
-            fix='{"red": movie}',
-        )
+        raise _no_channels(f"no movie in {missing}" if missing else "no channels")
     if isinstance(channels, xr.DataTree):
         return {str(n): child.to_dataset()["movie"] for n, child in channels.children.items()}
     return dict(channels)
 
 
-def _own(value: Any, name: str, movies: Mapping[str, xr.DataArray]) -> Any:
-    """A channel's part of an argument that is given for each channel; other arguments as they are."""
+def _apart(what: str, value: Any, movies: Mapping[str, xr.DataArray]) -> dict[str, Any]:
+    """What each channel gets of an argument: its own part, or the same as the others."""
     if isinstance(value, xr.DataTree):
-        return value[name].to_dataset()
-    if type(value) is not dict:
-        return value
-    if set(value) != set(movies):
+        parts = {str(name): child.to_dataset() for name, child in value.children.items()}
+    elif isinstance(value, dict):
+        parts = value
+    else:
+        return dict.fromkeys(movies, value)
+    if set(parts) != set(movies):
         raise ParameterError(
-            "argument by channel",
-            got=f"values for {sorted(value)}",
-            wanted=f"one for each of {sorted(movies)}",
+            f"{what} by channel",
+            got=f"values for {sorted(map(str, parts))}",
+            wanted=f"one for each of {sorted(map(str, movies))}",
             fix="name every channel, or pass one value for all",
         )
-    return value[name]
+    return parts
+
+
+def _call(block: Block, name: str, *arguments: Any, **keywords: Any) -> xr.Dataset:
+    try:
+        result = block(*arguments, **keywords)
+    except SmlmError as error:
+        error.add_note(f"in channel {name!r}")
+        raise
+    if not isinstance(result, xr.Dataset):
+        raise _no_block(f"{shown(block)}, which returns {type(result).__name__}")
+    return result
+
+
+def _no_block(got: str) -> ParameterError:
+    return ParameterError(
+        "block",
+        got=got,
+        wanted="a function that makes a Dataset of a movie",
+        fix="map_channels(estimate_gain, channels), without calling it",
+    )
+
+
+def _no_channels(got: str) -> ParameterError:
+    return ParameterError(
+        "channels",
+        got=got,
+        wanted="a dict of movies, or a DataTree whose children hold the variable 'movie'",
+        fix='{"red": movie}',
+    )

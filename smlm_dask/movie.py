@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 import os
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -12,6 +12,7 @@ import xarray as xr
 from dask.base import tokenize
 from numpy.typing import ArrayLike
 
+from smlm_dask.check import chunk_sizes, shown, whole_number
 from smlm_dask.errors import (
     DimsError,
     DtypeError,
@@ -25,7 +26,9 @@ from smlm_dask.readers.labels import DIMS, label
 
 __all__ = ["as_movie", "check_movie", "check_samples", "open_movie", "select_map"]
 
-Chunks = Mapping[str, Any]
+Chunks = int | str | Sequence[Any] | Mapping[str, Any]
+Several = (xr.Dataset, xr.DataTree)
+FRAMES_END = 2**63  # frame numbers of movies and tables meet as int64
 
 
 def open_movie(
@@ -35,7 +38,7 @@ def open_movie(
     chunks: Chunks | None = None,
     frame_time: float | None = None,
     axes: str | None = None,
-    array: str | None = None,
+    array: str | int | None = None,
     select: Mapping[str, int] | None = None,
 ) -> xr.DataArray:
     """Open a movie on disk without reading it.
@@ -51,8 +54,9 @@ def open_movie(
         File or zarr folder.
     pixel_size : float or (float, float)
         Size of a pixel in the sample in nm; a pair is (y, x).
-    chunks : mapping, optional
-        Chunk sizes by dimension, as in `xarray.open_dataset`. By default chunks are whole stored
+    chunks : int, (frame, y, x), mapping or "auto", optional
+        Whole frames in a chunk; or a size for each axis, or by dimension: a number, -1 for all of
+        it, "auto", or sizes that add up. By default, and with "auto", chunks are whole stored
         chunks and whole windows of 200 frames within the ``dask.config`` value
         ``smlm_dask.chunk-bytes`` (128 MiB).
     frame_time : float, optional
@@ -61,7 +65,7 @@ def open_movie(
         One letter for each stored axis, where the file names them wrongly or not at all: t for
         frames, y, x, and any other for axes of length 1 or in `select`. ``axes="tyx"`` on a TIFF
         of several pages takes every page as a frame, whatever its metadata say.
-    array : str, optional
+    array : str or int, optional
         Name of the array in a zarr group, or number of the image in a TIFF that holds several.
     select : mapping, optional
         Index to take from another axis, e.g. ``{"c": 0, "z": 2}``.
@@ -97,7 +101,7 @@ def open_movie(
     opened = SmlmBackend().open_dataset(path, pixel_size=pixel_size, **keywords).movie  # type: ignore[arg-type]
     encoding = opened.encoding
     token = fingerprint(encoding["source"]), str(axes), str(array), str(select)
-    return check_movie(_cut(opened, chunks or encoding["preferred_chunks"], token))
+    return check_movie(_cut(opened, chunks, encoding["preferred_chunks"], token))
 
 
 def as_movie(
@@ -118,9 +122,8 @@ def as_movie(
         Size of a pixel in the sample in nm; a pair is (y, x).
     frame_time : float, optional
         Seconds from one frame to the next; adds the coordinate ``time``.
-    chunks : mapping, optional
-        Chunk sizes by dimension. By default a dask array keeps its chunks, and another array is
-        cut as `open_movie` does.
+    chunks : int, (frame, y, x), mapping or "auto", optional
+        As in `open_movie`, but by default a dask array keeps its chunks.
 
     Returns
     -------
@@ -144,16 +147,18 @@ def as_movie(
     if sorted(map(str, array.dims)) != sorted(DIMS):
         raise _dims_error(array.dims)
     array = array.transpose(*DIMS)
+    _check_sizes(array.sizes)
     index = {name: array.indexes[name] for name in DIMS if name in array.indexes}
     coords = label(array.shape, pixel_size, frame_time, index)
-    kept = {} if "time" in coords or "time" not in array.coords else {"time": array.time.variable}
-    movie = xr.DataArray(array.variable.data, {**coords, **kept}, DIMS, "movie", {"units": "adu"})
-    check_movie(movie)
-    if movie.chunks is not None and not chunks:
-        return movie
-    shape = (movie.shape[0], movie.shape[1], movie.shape[2])
-    default = dict(zip(DIMS, default_chunks(shape, movie.dtype, (1, 1, shape[2])), strict=True))
-    return _cut(movie, chunks or default, None)
+    kept = array.coords.get("time")
+    if kept is not None and kept.dims == ("frame",):
+        coords = {"time": kept.variable, **coords}
+    movie = xr.DataArray(array.variable.data, coords, DIMS, "movie", {"units": "adu"})
+    if movie.chunks is None or not _default(chunks):
+        shape = (movie.shape[0], movie.shape[1], movie.shape[2])
+        default = dict(zip(DIMS, default_chunks(shape, movie.dtype, (1, 1, shape[2])), strict=True))
+        movie = _cut(movie, chunks, default, None)
+    return check_movie(_native(movie))
 
 
 def check_movie(movie: xr.DataArray, *, minimum_frames: int = 1) -> xr.DataArray:
@@ -187,18 +192,13 @@ def check_movie(movie: xr.DataArray, *, minimum_frames: int = 1) -> xr.DataArray
             "movie",
             got=type(movie).__name__,
             wanted="an xarray.DataArray with dims (frame, y, x)",
-            fix="as_movie(array, pixel_size=108), or open_movie(path, pixel_size=108)",
+            fix=_array_of(movie) or "as_movie(array, pixel_size=108), or open_movie(path, ...)",
         )
     if movie.dims != DIMS:
         raise _dims_error(movie.dims)
     _check_sizes(movie.sizes)
-    if movie.sizes["frame"] < minimum_frames:
-        raise TooFewFramesError(
-            "movie",
-            got=f"{movie.sizes['frame']} frames",
-            wanted=f"at least {minimum_frames}",
-            fix="use a longer part of the movie",
-        )
+    if movie.sizes["frame"] < whole_number("minimum_frames", minimum_frames, at_least=0):
+        raise _too_few(movie.sizes["frame"], minimum_frames)
     for name in DIMS:
         _check_index(movie, name)
     return check_samples(movie)
@@ -218,12 +218,20 @@ def check_samples(samples: xr.DataArray) -> xr.DataArray:
         As `check_movie`.
     """
     dtype = samples.dtype
-    if dtype.kind not in "iu" and dtype not in (np.float32, np.float64):
+    native = dtype.newbyteorder("=")
+    if native.kind not in "iu" and native not in (np.float32, np.float64):
         raise DtypeError(
             "movie",
             got=f"dtype {dtype}",
             wanted="integers, float32 or float64",
             fix='movie.astype("float32") if the values are real numbers',
+        )
+    if dtype != native:
+        raise DtypeError(
+            "movie",
+            got=f"dtype {dtype}, of the other byte order",
+            wanted=f"{native}",
+            fix=f'movie.astype("{native}"), or as_movie, which does it',
         )
     _check_sizes({name: samples.sizes[name] for name in ("y", "x")})
     for name in ("pixel_size_y", "pixel_size_x"):
@@ -252,26 +260,74 @@ def select_map(name: str, values: xr.DataArray, movie: xr.DataArray) -> xr.DataA
 
 
 def _named(data: ArrayLike) -> xr.DataArray:
-    array = data if hasattr(data, "dtype") and hasattr(data, "ndim") else np.asarray(data)
+    array: Any = data
+    if not (hasattr(data, "dtype") and hasattr(data, "ndim")):
+        try:
+            array = np.asarray(data)
+        except (TypeError, ValueError):  # a Dataset; lists of unequal length
+            array = np.empty(())
     if array.ndim != len(DIMS):
-        raise _dims_error(tuple(f"axis {axis}" for axis in range(array.ndim)))
+        raise DimsError(
+            "movie",
+            got=f"{type(data).__name__} of {array.ndim} axes",
+            wanted="an array with the three axes (frame, y, x)",
+            fix=_array_of(data) or "array[None] for a single frame, numpy.stack for a list of them",
+        )
     return xr.DataArray(array, dims=DIMS)
 
 
-def _cut(movie: xr.DataArray, chunks: Chunks, token: object) -> xr.DataArray:
-    wrong = set(chunks) - set(DIMS)
-    sizes = {name: size for name, size in chunks.items() if isinstance(size, int) and size > 0}
-    count = math.prod(-(-movie.sizes[name] // size) for name, size in sizes.items() if name in DIMS)
-    if wrong or count > MOST_CHUNKS:
+def _array_of(data: object) -> str:
+    """How to get at the array in what holds several; nothing to say about others."""
+    return 'pass one of its arrays, e.g. data["movie"]' if isinstance(data, Several) else ""
+
+
+def _cut(
+    movie: xr.DataArray, chunks: Chunks | None, default: Mapping[str, int], token: object
+) -> xr.DataArray:
+    sizes = chunk_sizes("auto" if _default(chunks) else chunks, _lengths(movie), default)
+    count = math.prod(_pieces(size, movie.sizes[name]) for name, size in sizes.items())
+    if count > MOST_CHUNKS:
         raise ParameterError(
             "chunks",
-            got=f"{dict(chunks)}" + (f", which make {count} chunks" if not wrong else ""),
-            wanted=f"sizes of frame, y and x that make at most {MOST_CHUNKS} chunks",
+            got=f"{shown(chunks)}, which make {count} chunks",
+            wanted=f"at most {MOST_CHUNKS} chunks",
             fix='e.g. chunks={"frame": 200}, or leave it out',
         )
-    name = f"open_movie-{tokenize(token, dict(chunks))}" if token is not None else None
+    name = f"open_movie-{tokenize(token, sizes)}" if token is not None else None
     # The variable alone: DataArray.chunk would make the time a dask array as well.
-    return movie.copy(data=movie.variable.chunk(chunks, name=name).data)
+    return movie.copy(data=movie.variable.chunk(sizes, name=name).data)
+
+
+def _default(chunks: object) -> bool:
+    return chunks is None or (isinstance(chunks, Mapping) and not chunks)
+
+
+def _lengths(movie: xr.DataArray) -> dict[str, int]:
+    return {name: movie.sizes[name] for name in DIMS}
+
+
+def _pieces(size: int | Sequence[int], length: int) -> int:
+    """How many chunks an axis is cut into."""
+    if isinstance(size, Sequence):
+        return len(size)
+    return 1 if size == -1 else -(-length // size)
+
+
+def _native(movie: xr.DataArray) -> xr.DataArray:
+    """In this machine's byte order, turned where a chunk is made: numba knows no other."""
+    dtype = movie.dtype
+    return movie if dtype.isnative else movie.copy(data=movie.data.astype(dtype.newbyteorder("=")))
+
+
+def _too_few(frames: int, wanted: int) -> TooFewFramesError:
+    # What asks for more than two frames asks for a window of them.
+    window = f", or window={frames}" if 2 <= frames < wanted else ""
+    return TooFewFramesError(
+        "movie",
+        got=f"{frames} frame{'s' if frames > 1 else ''}",
+        wanted=f"at least {wanted}",
+        fix=f"use a longer part of the movie{window}",
+    )
 
 
 def _dims_error(dims: tuple[Any, ...]) -> DimsError:
@@ -284,6 +340,13 @@ def _dims_error(dims: tuple[Any, ...]) -> DimsError:
 
 
 def _check_sizes(sizes: Mapping[Any, int]) -> None:
+    if any(math.isnan(size) for size in sizes.values()):
+        raise DimsError(
+            "movie",
+            got="a dask array of unknown size, as after selecting with an array of truth values",
+            wanted="a known number of frames, rows and columns",
+            fix="array.compute_chunk_sizes()",
+        )
     if not all(sizes.values()):
         raise EmptyMovieError(
             "movie",
@@ -308,6 +371,13 @@ def _check_index(movie: xr.DataArray, name: str) -> None:
             got="an index with repeated or falling values",
             wanted="a rising index",
             fix=f'movie.drop_duplicates("{name}").sortby("{name}")',
+        )
+    if name == "frame" and not 0 <= index[0] <= index[-1] < FRAMES_END:
+        raise DimsError(
+            "movie.frame",
+            got=f"frame numbers from {index[0]} to {index[-1]}",
+            wanted="numbers from 0 that fit int64, as in tables",
+            fix="movie.assign_coords(frame=movie.frame - movie.frame[0])",
         )
     # By its ends: an index of 2^31 frames is a range, and must not be written out.
     if name != "frame" and index[-1] - index[0] + 1 != len(index):

@@ -120,12 +120,15 @@ def _passes(movie: xr.DataArray, window: int | None, remove_background: bool) ->
 
 
 def _check_size(size_pixels: int, movie: xr.DataArray) -> None:
-    if not (size_pixels % 2 == 1 and 5 <= size_pixels <= min(movie.shape[1:])):
+    most = (min(movie.shape[1:]) + 1) // 2 * 2 - 1
+    if not (size_pixels % 2 == 1 and 5 <= size_pixels <= most):
         raise ParameterError(
             "size_pixels",
             got=repr(size_pixels),
             wanted=f"an odd number from 5 to the frame's {min(movie.shape[1:])} pixels",
-            fix="pass a smaller odd size_pixels",
+            fix=f"pass size_pixels={min(size_pixels - 1, most) | 1}"
+            if most >= 5
+            else "use a movie of at least 5 rows and columns",
         )
 
 

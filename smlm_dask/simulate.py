@@ -6,6 +6,7 @@ import json
 import math
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass, fields
+from functools import partial
 from typing import Any, TypeAlias
 
 import numpy as np
@@ -13,33 +14,59 @@ import pandas as pd
 import xarray as xr
 
 from smlm_dask._graph import blocks
+from smlm_dask.check import chunk_sizes, flag, number, pair, shown, whole_number
 from smlm_dask.errors import ParameterError, TableError
 from smlm_dask.kernels import simulate as kernel
+from smlm_dask.readers.labels import DIMS, pixel_sizes
 
 __all__ = ["Camera", "Emitters", "Light", "expected_photons", "simulate_movie", "truth_table"]
 
 Sizes: TypeAlias = tuple[int, ...]
-ChunksLike: TypeAlias = int | Sequence[int | Sequence[int]] | None
-Rule: TypeAlias = tuple[Callable[[float], bool], str]
+ChunksLike: TypeAlias = int | str | Sequence[Any] | Mapping[str, Any] | None
+Rule: TypeAlias = Callable[..., Any]
 
 _CHUNK_BYTES = 64 * 2**20
 _CHUNK_FRAMES = 200
 _TRACE = 1_000_000
-_POSITIVE: Rule = (lambda v: 0 < v < math.inf, "a finite number > 0")
-_NOT_NEGATIVE: Rule = (lambda v: 0 <= v < math.inf, "a finite number >= 0")
-_FINITE: Rule = (math.isfinite, "a finite number")
-_FRACTION: Rule = (lambda v: 0 <= v <= 1, "a number from 0 to 1")
-_LIFETIME: Rule = (lambda v: v > 0, "a number > 0, or inf")
-_DWELL: Rule = (lambda v: 1 <= v < math.inf, "a finite number >= 1")
+_MOST = 2**32  # frames, and emitters: their numbers are 32-bit counters of the random numbers
+_MOST_LIGHT = 1e9  # photons in a pixel: what counts them is an integer
 
 
-def _check(part: object, rules: Mapping[str, Rule]) -> None:
-    for name, (valid, wanted) in rules.items():
-        value = getattr(part, name)
-        for number in value if isinstance(value, tuple) else (value,):
-            if not valid(number):
-                what = f"{type(part).__name__}.{name}"
-                raise ParameterError(what, got=repr(value), wanted=wanted, fix=f"pass {name}=")
+def _lifetime(what: str, value: Any, **words: Any) -> float:
+    never = isinstance(value, float) and value == math.inf
+    return math.inf if never else number(what, value, **words)
+
+
+_FINITE: Rule = number
+_POSITIVE: Rule = partial(number, above=0)
+_NOT_NEGATIVE: Rule = partial(number, at_least=0)
+_LIGHT: Rule = partial(number, at_least=0, at_most=_MOST_LIGHT)
+_FRACTION: Rule = partial(number, at_least=0, at_most=1)
+_FACTOR: Rule = partial(number, at_least=0, at_most=1000)
+_CHANGE: Rule = partial(number, at_least=-1000, at_most=1000)
+_DWELL: Rule = partial(number, at_least=1)
+_LIFETIME: Rule = partial(_lifetime, above=0)
+_WIDTHS: Rule = partial(pair, above=0)
+_WAY: Rule = partial(pair, alone=False)
+_GAIN: Rule = partial(number, at_least=1e-6)  # below, a photon is more adu than any file holds
+_COUNT: Rule = partial(whole_number, at_least=0, at_most=_MOST)
+
+
+def _off_frames(what: str, value: Any, fix: str) -> float:
+    never = number(what, value, at_least=0, fix=fix) == 0
+    return 0.0 if never else _DWELL(what, value, fix=fix)
+
+
+def _check(part: Any, rules: Mapping[str, Rule]) -> None:
+    """Replace every value by a plain one of its type, which json knows, or raise."""
+    for field in fields(part):
+        what, value = f"{type(part).__name__}.{field.name}", getattr(part, field.name)
+        if isinstance(field.default, bool):
+            value = flag(what, value)
+        elif value is not None or field.default is not None:
+            fix = f"{field.name}={field.default}, as it is by default"
+            value = rules[field.name](what, value, fix=fix)
+        object.__setattr__(part, field.name, value)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -92,16 +119,10 @@ class Emitters:
     drift: tuple[float, float] = (0.0, 0.0)
 
     def __post_init__(self) -> None:
-        names = ("density", "photons", "depth")
-        rules = dict.fromkeys(names, _NOT_NEGATIVE) | dict.fromkeys(
-            ("sigma", "focal_depth"), _POSITIVE
-        )
-        rules |= dict.fromkeys(("theta", "astigmatism", "drift"), _FINITE)
-        rules |= {"on_frames": _DWELL, "bleaching_frames": _LIFETIME}
-        if self.number is not None:
-            rules["number"] = (lambda v: v >= 0 and v == int(v), "an integer >= 0")
-        if self.off_frames != 0:
-            rules["off_frames"] = _DWELL
+        rules = dict.fromkeys(("theta", "astigmatism"), _FINITE)
+        rules |= {"density": _NOT_NEGATIVE, "depth": _NOT_NEGATIVE, "focal_depth": _POSITIVE}
+        rules |= {"number": _COUNT, "photons": _LIGHT, "sigma": _WIDTHS, "drift": _WAY}
+        rules |= {"on_frames": _DWELL, "bleaching_frames": _LIFETIME, "off_frames": _off_frames}
         _check(self, rules)
         if self.on_frames == self.off_frames == 1:
             raise ParameterError(
@@ -159,11 +180,7 @@ class Camera:
         names = ("read_noise", "hot_noise", "offset_spread", "gain_spread")
         rules = dict.fromkeys(names, _NOT_NEGATIVE)
         rules |= dict.fromkeys(("quantum_efficiency", "hot_fraction"), _FRACTION)
-        rules |= {"gain": _POSITIVE, "offset": _FINITE}
-        if self.em_gain is not None:
-            rules["em_gain"] = (lambda v: 1 <= v < math.inf, "a finite number >= 1, or None")
-        if self.frame_time is not None:
-            rules["frame_time"] = _POSITIVE
+        rules |= {"gain": _GAIN, "offset": _FINITE, "em_gain": _DWELL, "frame_time": _POSITIVE}
         _check(self, rules)
 
 
@@ -195,9 +212,8 @@ class Light:
     bleaching_frames: float = math.inf
 
     def __post_init__(self) -> None:
-        rules = dict.fromkeys(("background", "flicker"), _NOT_NEGATIVE)
-        rules |= dict.fromkeys(("gradient", "blob"), _FINITE)
-        _check(self, rules | {"bleaching_frames": _LIFETIME})
+        rules = {"background": _LIGHT, "flicker": _FACTOR, "bleaching_frames": _LIFETIME}
+        _check(self, rules | dict.fromkeys(("gradient", "blob"), _CHANGE))
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -239,11 +255,10 @@ def _field(simulation: _Simulation) -> kernel.Field:
 
 def _molecules(simulation: _Simulation) -> kernel.Molecules:
     emitters = simulation.emitters
-    area = math.prod(simulation.shape) * math.prod(simulation.pixel_size) * 1e-6
-    number = round(emitters.density * area) if emitters.number is None else emitters.number
-    sigma_x, sigma_y = _pair(emitters.sigma)
+    count = emitters.number
+    sigma_x, sigma_y = pair("sigma", emitters.sigma)
     return kernel.Molecules(
-        number=int(number),
+        number=round(emitters.density * _area(simulation)) if count is None else count,
         photons=float(emitters.photons),
         exponential=bool(emitters.exponential),
         on_frames=float(emitters.on_frames),
@@ -268,11 +283,6 @@ def _sensor(camera: Camera) -> kernel.Sensor:
     names = [n for n in kernel.Sensor._fields if n not in ("em_gain", "noise")]
     numbers = {n: float(getattr(camera, n)) for n in names}
     return kernel.Sensor(**numbers, em_gain=float(camera.em_gain or 0.0), noise=bool(camera.noise))
-
-
-def _pair(value: float | Sequence[float]) -> tuple[float, float]:
-    first, second = (value, value) if isinstance(value, (int, float)) else value
-    return float(first), float(second)
 
 
 def simulate_movie(
@@ -309,9 +319,8 @@ def simulate_movie(
         Width of a pixel in the sample, nm.
     seed : int
         Same seed, same movie.
-    chunks : int or (frame, y, x), optional
-        Frames in a block, or sizes of each axis (an int, a tuple of sizes, or -1 for all). By
-        default whole frames, as many as fit 64 MiB but no more than 200.
+    chunks : int, (frame, y, x), mapping or "auto", optional
+        As in `open_movie`. By default whole frames, as many as fit 64 MiB but no more than 200.
 
     Returns
     -------
@@ -331,7 +340,7 @@ def simulate_movie(
 
     Raises
     ------
-    ParameterError
+    ParameterError, PixelSizeError
         A size or a parameter that cannot be.
 
     See Also
@@ -361,7 +370,7 @@ def expected_photons(truth: xr.Dataset, *, chunks: ChunksLike = None) -> xr.Data
     ----------
     truth : xr.Dataset
         From `simulate_movie`.
-    chunks : int or (frame, y, x), optional
+    chunks : int, (frame, y, x), mapping or "auto", optional
         As in `simulate_movie`.
 
     Returns
@@ -403,10 +412,12 @@ def truth_table(truth: xr.Dataset, frames: slice = slice(None)) -> pd.DataFrame:
     ------
     TableError
         If `truth` does not come from `simulate_movie`.
+    ParameterError
+        If `frames` is no slice.
     """
     simulation = _simulation_of(truth)
     scene = simulation.scene()
-    wanted = range(simulation.n_frames)[frames]
+    wanted = _frames_of(frames, simulation.n_frames)
     span = (min(wanted), max(wanted) + 1) if wanted else (0, 0)
     height, width = simulation.shape
     rows, _ = kernel.emissions((span, (0, height), (0, width)), scene)
@@ -434,16 +445,31 @@ def _table(rows: kernel.Floats, span: tuple[int, int], simulation: _Simulation) 
     return pd.DataFrame(columns)
 
 
+def _frames_of(frames: Any, count: int) -> range:
+    try:
+        chosen = range(count)[frames]
+    except (TypeError, ValueError, IndexError):
+        chosen = None
+    if not isinstance(chosen, range):
+        raise ParameterError(
+            "frames",
+            got=shown(frames),
+            wanted="a slice of whole numbers",
+            fix="frames=slice(0, 100)",
+        )
+    return chosen
+
+
 def _simulation_of(truth: xr.Dataset) -> _Simulation:
-    text = truth.attrs.get("simulation")
-    if text is None:
+    try:
+        return _from_json(truth.attrs["simulation"])
+    except (AttributeError, KeyError, TypeError, ValueError) as error:
         raise TableError(
             "truth",
-            got="a Dataset without attrs['simulation']",
+            got=f"{type(truth).__name__} without the parameters of a simulation in its attrs",
             wanted="the second result of simulate_movie",
             fix="movie, truth = simulate_movie(...)",
-        )
-    return _from_json(text)
+        ) from error
 
 
 def _simulation(
@@ -455,65 +481,61 @@ def _simulation(
     pixel_size: float | tuple[float, float],
     seed: int,
 ) -> _Simulation:
-    pixels = _pair(pixel_size)
-    if len(shape) != 2 or not all(0 < n <= 2**16 and n == int(n) for n in shape):
-        raise ParameterError(
-            "shape",
-            got=repr(shape),
-            wanted="(rows, columns), 1 to 65536 each",
-            fix="shape=(128, 128)",
-        )
-    if not (0 < n_frames <= 2**32 and n_frames == int(n_frames)):
-        raise ParameterError(
-            "n_frames", got=repr(n_frames), wanted="an integer from 1 to 2**32", fix="n_frames=1000"
-        )
-    if not all(0 < p < math.inf for p in pixels):
-        raise ParameterError(
-            "pixel_size", got=repr(pixel_size), wanted="nm > 0", fix="pixel_size=100"
-        )
-    return _Simulation(
-        n_frames=int(n_frames),
-        shape=(int(shape[0]), int(shape[1])),
+    parts = (("emitters", emitters, Emitters), ("camera", camera, Camera), ("light", light, Light))
+    for name, part, kind in parts:
+        if not isinstance(part, kind):
+            fix = f"{name}={kind.__name__}(), imported from smlm_dask"
+            raise ParameterError(name, got=shown(part), wanted=f"{kind.__name__}(...)", fix=fix)
+    simulation = _Simulation(
+        n_frames=whole_number("n_frames", n_frames, at_least=1, at_most=_MOST, fix="n_frames=1000"),
+        shape=_shape(shape),
         emitters=emitters,
         camera=camera,
         light=light,
-        pixel_size=pixels,
-        seed=int(seed),
+        pixel_size=pixel_sizes(pixel_size),
+        seed=whole_number("seed", seed, at_least=0, fix="seed=0"),
     )
+    _check_density(simulation)
+    return simulation
+
+
+def _check_density(simulation: _Simulation) -> None:
+    most = _MOST / _area(simulation)
+    if simulation.emitters.number is None:
+        number("Emitters.density", simulation.emitters.density, at_most=most, fix="density=1.0")
+
+
+def _area(simulation: _Simulation) -> float:
+    """Of the field, um2."""
+    return math.prod(simulation.shape) * math.prod(simulation.pixel_size) * 1e-6
+
+
+def _shape(shape: Any) -> tuple[int, int]:
+    height, width = pair("shape", shape, alone=False, fix="shape=(128, 128)")
+    for size in shape:
+        whole_number("shape", size, at_least=1, at_most=2**16, fix="shape=(128, 128)")
+    return int(height), int(width)
 
 
 def _chunks(
     chunks: ChunksLike, sizes: tuple[int, int, int], itemsize: int = 2
 ) -> tuple[Sizes, Sizes, Sizes]:
-    if chunks is None:
-        chunks = min(_CHUNK_FRAMES, max(1, _CHUNK_BYTES // (sizes[1] * sizes[2] * itemsize)))
-    wanted = (chunks, -1, -1) if isinstance(chunks, int) else tuple(chunks)
-    if len(wanted) != 3:
-        raise _bad_chunks(chunks, sizes)
-    frame, y, x = (_axis(w, n) for w, n in zip(wanted, sizes, strict=True))
-    if not (sum(frame), sum(y), sum(x)) == sizes:
-        raise _bad_chunks(chunks, sizes)
+    fit = min(_CHUNK_FRAMES, max(1, _CHUNK_BYTES // (sizes[1] * sizes[2] * itemsize)))
+    default = {"frame": fit, "y": -1, "x": -1}
+    lengths = dict(zip(DIMS, sizes, strict=True))
+    wanted = default | chunk_sizes("auto" if chunks is None else chunks, lengths, default)
+    frame, y, x = (_axis(wanted[name], lengths[name]) for name in DIMS)
     return frame, y, x
 
 
 def _axis(wanted: int | Sequence[int], size: int) -> Sizes:
-    if not isinstance(wanted, int):
+    """Sizes of the chunks of an axis."""
+    if isinstance(wanted, Sequence):
         return tuple(int(n) for n in wanted)
     if wanted == -1:
         return (size,)
-    if wanted < 1:
-        return ()
-    full, rest = divmod(size, wanted)
-    return (wanted,) * full + ((rest,) if rest else ())
-
-
-def _bad_chunks(chunks: ChunksLike, sizes: tuple[int, int, int]) -> ParameterError:
-    return ParameterError(
-        "chunks",
-        got=repr(chunks),
-        wanted=f"frames in a block, or one size (or sizes that add up) for each of {sizes}",
-        fix="chunks=100 or chunks=(100, -1, -1)",
-    )
+    full, rest = divmod(size, int(wanted))
+    return (int(wanted),) * full + ((rest,) if rest else ())
 
 
 def _sensor_coords(simulation: _Simulation) -> dict[str, Any]:

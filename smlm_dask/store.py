@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import os
 import re
 import shutil
+import warnings
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -12,10 +14,14 @@ import xarray as xr
 import zarr
 
 from smlm_dask import _graph
+from smlm_dask.check import shown
 from smlm_dask.errors import StoreError
 
 __all__ = ["open_results", "store"]
 
+MARK, PARTS = "smlm_dask", "parts"  # attributes of the root
+# What zarr raises for a folder of anything at all.
+FOREIGN = (AttributeError, KeyError, OSError, TypeError, ValueError)
 NAME = re.compile(r"[A-Za-z0-9_-][A-Za-z0-9_.-]{0,63}")
 
 
@@ -45,12 +51,15 @@ def store(
     Raises
     ------
     StoreError
-        If there is nothing to store, or something is at ``path`` already.
+        If there is nothing to store, something is at ``path`` already or in the way at
+        ``path.part``, nothing can be written there, or a result is not made of numbers and plain
+        attributes.
     """
-    path, results = Path(path), _datasets(results)
-    _check_target(results, path, overwrite)
+    path, results = _as_path(path), _datasets(results)
+    _check_names(results)
+    _check_target(path, overwrite)
     part = path.with_name(path.name + ".part")
-    root = zarr.open_group(part, mode="w", attributes={"smlm_dask": "results", "complete": False})
+    root = _begin(part)
     # Every chunk is written, zeros too: a missing chunk would read as fill and look like data. An array
     # takes this from the configuration when it is opened, and carries it to the workers.
     with zarr.config.set({"array.write_empty_chunks": True}):
@@ -58,15 +67,51 @@ def store(
             pair for name, dataset in results.items() for pair in _prepare(dataset, part, name)
         ]
     _graph.write([array for array, _ in pairs], [target for _, target in pairs])
-    root.attrs["complete"] = True
+    root.attrs.update({"complete": True, PARTS: _parts(root)})
     # The old store goes only now: the new results may be computed from it.
     if path.exists():
         shutil.rmtree(path)
     return part.rename(path)
 
 
+def _as_path(path: object) -> Path:
+    if not isinstance(path, str | os.PathLike) or "://" in str(path):
+        raise StoreError(
+            "path", got=shown(path), wanted="a folder on this machine", fix='"results.zarr"'
+        )
+    return Path(path)
+
+
+def _begin(part: Path) -> zarr.Group:
+    """Make the folder that everything is written to before it gets its name."""
+    if os.path.lexists(part) and _root(part) is None:
+        raise StoreError(
+            str(part),
+            got="something there already, where results are written before they get their name",
+            wanted="nothing, or results whose writing did not end",
+            fix="move it away, or another path",
+        )
+    try:
+        return zarr.open_group(part, mode="w", attributes={MARK: "results", "complete": False})
+    except (OSError, ValueError) as error:  # ValueError: a path with a zero byte
+        raise StoreError(
+            str(part),
+            got=f"{type(error).__name__}: {error}",
+            wanted="a folder that can be written to",
+            fix="another path",
+        ) from error
+
+
 def _datasets(results: Mapping[str, xr.Dataset] | xr.DataTree) -> dict[str, xr.Dataset]:
     if isinstance(results, xr.DataTree):
+        lost = [node.path for node in results.subtree if node.level != 1 and node.has_data]
+        if lost:
+            raise StoreError(
+                "results",
+                got=f"a tree with data in {lost}",
+                wanted="data in the children of the root only",
+                fix="a Dataset for each name, in one dict",
+            )
         return {str(name): child.to_dataset() for name, child in results.children.items()}
     good = isinstance(results, Mapping) and not isinstance(results, xr.Dataset)
     if not good or not all(isinstance(d, xr.Dataset) for d in results.values()):
@@ -97,57 +142,113 @@ def open_results(path: str | Path) -> xr.DataTree:
     StoreError
         If there are no results at ``path``, or writing them did not end.
     """
-    if not _is_results(Path(path)):
+    path = _as_path(path)
+    root = _root(path)
+    if root is None:
         raise StoreError(
             str(path),
             got="no store of results",
             wanted="a folder written by store()",
             fix="check the path",
         )
-    if not zarr.open_group(path, mode="r").attrs["complete"]:
+    if root.attrs.get("complete") is not True:
         raise StoreError(
             str(path),
             got="a store whose writing did not end",
             wanted="a complete one",
             fix="store again",
         )
-    return xr.open_datatree(path, engine="zarr", consolidated=False, chunks={})
-
-
-def _is_results(path: Path) -> bool:
+    _check_whole(root, path)
     try:
-        return zarr.open_group(path, mode="r").attrs.get("smlm_dask") == "results"
-    except (FileNotFoundError, ValueError, KeyError):
-        return False
+        return xr.open_datatree(path, engine="zarr", consolidated=False, chunks={})
+    except Exception as error:  # a damaged chunk makes its codec raise anything at all
+        raise _damaged(path, error) from error
 
 
-def _check_target(results: Mapping[str, xr.Dataset], path: Path, overwrite: bool) -> None:
+def _root(path: Path) -> zarr.Group | None:
+    """The root of a store of results, or None for anything else."""
+    try:
+        root = zarr.open_group(path, mode="r")
+    except FOREIGN:
+        return None
+    return root if root.attrs.get(MARK) == "results" else None
+
+
+def _parts(root: zarr.Group) -> list[str]:
+    return sorted(name for name, _ in root.members(max_depth=None))
+
+
+def _check_whole(root: zarr.Group, path: Path) -> None:
+    """All groups, arrays and chunks that were written are still there: one that is not reads as zeros."""
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # zarr's, of folders that are no arrays any more
+            found = dict(root.members(max_depth=None))
+        parts: Any = root.attrs[PARTS]
+        lost = sorted(set(parts) - set(found))
+        arrays = {name: a for name, a in found.items() if isinstance(a, zarr.Array)}
+        lost += [name for name, a in arrays.items() if a.nchunks_initialized != a.nchunks]
+    except FOREIGN as error:
+        raise _damaged(path, error) from error
+    if lost:
+        raise _damaged(path, lost)
+
+
+def _damaged(path: Path, what: object) -> StoreError:
+    error = isinstance(what, Exception)
+    return StoreError(
+        str(path),
+        got=f"{type(what).__name__}: {what}"
+        if error
+        else f"a store that lost parts of {shown(what)}",
+        wanted="all that was written, undamaged",
+        fix="store again, or copy it again from its source",
+    )
+
+
+def _check_names(results: Mapping[str, xr.Dataset]) -> None:
+    """A name becomes a folder; one with ".." would be written outside the store, one with "/" be lost."""
     if not results:
         raise StoreError(
             "results", got="nothing", wanted="a Dataset for each name", fix='{"camera": camera}'
         )
-    wrong = [name for name in results if not NAME.fullmatch(str(name)) or name == "zarr.json"]
+    names = [*results, *(name for dataset in results.values() for name in dataset.variables)]
+    wrong = [n for n in names if not (isinstance(n, str) and NAME.fullmatch(n)) or n == "zarr.json"]
     if wrong:
-        # A name becomes a folder; one with ".." would be written outside the store.
         raise StoreError(
             f"name {wrong[0]!r}",
-            got="characters a folder in the store cannot have",
+            got="what a folder in the store cannot be called",
             wanted="letters, digits, '_', '-' and '.', not first",
             fix='e.g. "camera"',
         )
-    if path.exists() and not (overwrite and _is_results(path)):
+
+
+def _check_target(path: Path, overwrite: bool) -> None:
+    """Nothing is there, or what this package wrote: no other folder is ever removed."""
+    if not os.path.lexists(path):
+        return
+    ours = _root(path) is not None
+    if not (ours and overwrite):
         raise StoreError(
             str(path),
             got="something there already",
             wanted="a new path",
-            fix="overwrite=True, or another name",
+            fix="overwrite=True, or another name" if ours else "another name",
         )
 
 
 def _prepare(dataset: xr.Dataset, path: Path, name: str) -> list[tuple[Any, Any]]:
     """Write what is in memory and the frame of what is not; return what is still to compute."""
     even = _even(dataset)
-    even.to_zarr(path, group=name, mode="a", compute=False, consolidated=False)
+    try:
+        even.to_zarr(path, group=name, mode="a", compute=False, consolidated=False)
+    except (TypeError, ValueError, NotImplementedError) as error:
+        raise StoreError(
+            f"result {name!r}",
+            got=f"{type(error).__name__}: {error}",
+            wanted="arrays of numbers or words, and plain attributes",
+            fix="leave out or convert what is neither",
+        ) from error
     group = zarr.open_group(path, path=name, mode="a")
     lazy = {n: v.data for n, v in even.variables.items() if _graph.is_lazy(v.data)}
     return [(array, group[str(n)]) for n, array in lazy.items()]
@@ -160,4 +261,5 @@ def _even(dataset: xr.Dataset) -> xr.Dataset:
         for n, v in dataset.variables.items()
         if v.chunks is not None
     }
-    return dataset.assign({n: v for n, v in changed.items() if n in dataset.data_vars})
+    data = {n: v for n, v in changed.items() if n in dataset.data_vars}
+    return dataset.assign(data).assign_coords({n: v for n, v in changed.items() if n not in data})

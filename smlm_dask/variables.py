@@ -135,7 +135,20 @@ def to_dataset(
     data = {name: _declared(name, dims, value) for name, (dims, value) in values.items()}
     said = ", ".join(f"{k}={v!r}" for k, v in (parameters or {}).items())
     attrs = {"history": f"smlm_dask {version('smlm-dask')} {block}({said})", "passes": passes}
-    return check_dataset(xr.Dataset(data, coords=coords, attrs=attrs))
+    return check_dataset(_place(coords, data).assign(data).assign_attrs(attrs))
+
+
+def _place(coords: Mapping[Any, Any] | None, data: Mapping[str, xr.Variable]) -> xr.Dataset:
+    """The coordinates that a result takes along.
+
+    Not those with a name of this package: a coordinate ``gain`` of the movie, which rides on its y
+    and x, would stand in the place of the gain that was estimated. Nor one that has the name of a
+    dimension without being its index.
+    """
+    place = xr.Dataset(coords=coords)
+    dims = {dim for variable in data.values() for dim in variable.dims}
+    taken = [n for n, c in place.coords.items() if n in VARIABLES or (n in dims and c.dims != (n,))]
+    return place.drop_vars(taken)
 
 
 def _declared(name: str, dims: Dims | str, value: Any) -> xr.Variable:

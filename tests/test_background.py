@@ -2,6 +2,7 @@
 
 import numpy as np
 import pytest
+from dask._task_spec import Alias
 from dask_image.ndfilters import convolve
 from scipy.ndimage import correlate1d
 
@@ -110,7 +111,7 @@ def test_time_axis_with_a_gap_computes_each_window_once(frames):
     assert len(found.series) > 100 > len(distinct)
     graph = dict(found.series.data.dask)
     tasks = [task for key, task in graph.items() if str(key[0]).startswith("upper_median")]
-    assert sum(len(task.args[1]) for task in tasks) == len(distinct)  # boxes: one for each window
+    assert sum(not isinstance(task, Alias) for task in tasks) == len(distinct)
     computed = found.compute()
     for start in distinct:
         images = computed.series.to_numpy()[computed.window_start.to_numpy() == start]

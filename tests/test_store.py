@@ -1,5 +1,7 @@
 """store and open_results: what is written, what is refused."""
 
+import shutil
+
 import numpy as np
 import pytest
 import xarray as xr
@@ -17,6 +19,11 @@ def results():
     signal = smlm.integrate_photons(movie, spots, camera=camera, method="border")
     background = smlm.background_sparse_median(movie, window=100)
     return {"camera": camera, "background": background, "signal": signal}
+
+
+@pytest.fixture(scope="module")
+def whole(results, tmp_path_factory):
+    return smlm.store(results, tmp_path_factory.mktemp("whole") / "r.zarr")
 
 
 def test_what_comes_back_is_what_was_computed(results, tmp_path):
@@ -101,3 +108,139 @@ def test_names_stay_inside(name, tmp_path):
     with pytest.raises(StoreError, match="name"):
         smlm.store({name: smlm.as_camera(0.5)}, tmp_path / "r.zarr")
     assert not (tmp_path / "r.zarr").exists()
+
+
+@pytest.mark.parametrize("name", [1, None])
+def test_names_are_words(name, tmp_path):
+    with pytest.raises(StoreError, match="name"):
+        smlm.store({name: smlm.as_camera(0.5)}, tmp_path / "r.zarr")
+
+
+@pytest.mark.parametrize("name", ["b/c", "../x", "", 3])
+def test_names_of_variables_stay_inside(name, tmp_path):
+    with pytest.raises(StoreError, match="name"):
+        smlm.store({"a": xr.Dataset({name: 1.0})}, tmp_path / "r.zarr")
+    assert not list(tmp_path.iterdir())
+
+
+@pytest.mark.parametrize(
+    "tree",
+    [
+        xr.DataTree(smlm.as_psf(120.0), children={"camera": xr.DataTree(smlm.as_camera(0.5))}),
+        xr.DataTree.from_dict({"/a": smlm.as_psf(120.0), "/a/b": smlm.as_camera(0.5)}),
+    ],
+)
+def test_no_part_of_a_tree_is_left_out_silently(tree, tmp_path):
+    with pytest.raises(StoreError, match="a tree with data in"):
+        smlm.store(tree, tmp_path / "r.zarr")
+
+
+@pytest.mark.parametrize(
+    "result",
+    [
+        xr.Dataset({"v": ("i", np.array([{}, 1], object))}),
+        xr.Dataset({"v": 1.0}, attrs={"x": object()}),
+        xr.Dataset({"v": ("i", [1, 2])}, {"a": ("i", [0, 1])}).set_index(i=["a"]).stack(j=["i"]),
+    ],
+)
+def test_what_zarr_cannot_hold_is_named(result, tmp_path):
+    with pytest.raises(StoreError, match="result 'mine'"):
+        smlm.store({"mine": result}, tmp_path / "r.zarr")
+    with pytest.raises(StoreError, match="no store of results"):
+        smlm.open_results(tmp_path / "r.zarr")
+
+
+def test_lazy_coordinates_of_any_chunks(tmp_path):
+    time = smlm.as_movie(np.zeros((5, 4, 4), "u1"), pixel_size=100).chunk(frame=(1, 3, 1))[:, 0, 0]
+    dataset = xr.Dataset({"v": ("i", np.arange(5))}, coords={"c": ("i", time.data)})
+    path = smlm.store({"a": dataset}, tmp_path / "r.zarr")
+    assert smlm.open_results(path)["a"]["c"].to_numpy().tolist() == [0] * 5
+
+
+@pytest.mark.parametrize("path", [3, None, b"r.zarr", "s3://bucket/r.zarr"])
+def test_paths_that_are_no_folder_here(path):
+    for call in (
+        lambda: smlm.store({"a": smlm.as_camera(1.0)}, path),
+        lambda: smlm.open_results(path),
+    ):
+        with pytest.raises(StoreError, match="a folder on this machine"):
+            call()
+
+
+@pytest.mark.parametrize("path", [".", "", "/"])
+def test_folders_that_are_there(path):
+    with pytest.raises(StoreError, match="something there already"):
+        smlm.store({"a": smlm.as_camera(1.0)}, path, overwrite=True)
+
+
+def test_where_nothing_can_be_written(tmp_path):
+    (tmp_path / "file").write_text("mine")
+    with pytest.raises(StoreError, match="can be written to"):
+        smlm.store({"a": smlm.as_camera(1.0)}, tmp_path / "file" / "r.zarr")
+    with pytest.raises(StoreError, match="something there already"):
+        smlm.store({"a": smlm.as_camera(1.0)}, tmp_path / "file", overwrite=True)
+    (tmp_path / "link.zarr").symlink_to(tmp_path / "nowhere")
+    with pytest.raises(StoreError, match="something there already"):
+        smlm.store({"a": smlm.as_camera(1.0)}, tmp_path / "link.zarr", overwrite=True)
+    assert (tmp_path / "file").read_text() == "mine"
+
+
+@pytest.mark.parametrize("kind", ["file", "folder"])
+def test_what_lies_in_the_way_of_the_unfinished_store_is_never_removed(kind, tmp_path):
+    part = tmp_path / "r.zarr.part"
+    mine = part if kind == "file" else part / "thesis.tex"
+    mine.parent.mkdir(exist_ok=True)
+    mine.write_text("all of it")
+    with pytest.raises(StoreError, match="before they get their name"):
+        smlm.store({"camera": smlm.as_camera(0.5)}, tmp_path / "r.zarr", overwrite=True)
+    assert mine.read_text() == "all of it"
+
+
+GROUP = '{"zarr_format": 3, "node_type": "group", "attributes": %s}'
+
+
+@pytest.mark.parametrize(
+    ("text", "words"),
+    [
+        ("", "no store of results"),
+        ("[]", "no store of results"),
+        ("null", "no store of results"),
+        ('{"zarr_format": 3}', "no store of results"),
+        (GROUP % "{}", "no store of results"),
+        (GROUP % "[1]", "no store of results"),
+        (GROUP % '{"smlm_dask": "results"}', "did not end"),
+        (GROUP % '{"smlm_dask": "results", "complete": "no"}', "did not end"),
+        (GROUP % '{"smlm_dask": "results", "complete": true}', "undamaged"),
+        (GROUP % '{"smlm_dask": "results", "complete": true, "parts": 3}', "undamaged"),
+    ],
+)
+def test_folders_of_anything_do_not_open(text, words, tmp_path):
+    (tmp_path / "zarr.json").write_text(text)
+    with pytest.raises(StoreError, match=words):
+        smlm.open_results(tmp_path)
+
+
+def _remove(path):
+    shutil.rmtree(path) if path.is_dir() else path.unlink()
+
+
+DAMAGE = {
+    "group": lambda path: _remove(path / "camera"),
+    "group's names": lambda path: _remove(path / "camera" / "zarr.json"),
+    "array": lambda path: _remove(path / "camera" / "gain"),
+    "array's names": lambda path: _remove(path / "camera" / "gain" / "zarr.json"),
+    "chunk": lambda path: _remove(path / "background" / "series" / "c" / "1"),
+    "index": lambda path: _remove(path / "background" / "frame" / "c"),
+    "cut names": lambda path: (path / "camera" / "gain" / "zarr.json").write_text("{"),
+    "cut group": lambda path: (path / "camera" / "zarr.json").write_text("{"),
+    "cut index": lambda path: (path / "background" / "frame" / "c" / "0").write_bytes(b"abc"),
+}
+
+
+@pytest.mark.parametrize("what", DAMAGE)
+def test_a_store_that_lost_a_part_does_not_open(what, whole, tmp_path):
+    path = shutil.copytree(whole, tmp_path / "r.zarr")
+    assert len(smlm.open_results(path).children) == 3
+    DAMAGE[what](path)
+    with pytest.raises(StoreError, match="undamaged"):
+        smlm.open_results(path)

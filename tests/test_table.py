@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from smlm_dask.errors import TableError
+from smlm_dask.errors import PixelSizeError, SmlmError, TableError
 from smlm_dask.simulate import Emitters, simulate_movie, truth_table
 from smlm_dask.table import check_table, read_table, write_table
 
@@ -201,8 +201,6 @@ def test_files_that_cannot_be(tmp_path, spots):
         write_table(spots, tmp_path / "spots.parquet", thunderstorm=True, pixel_size=100)
     with pytest.raises(TableError, match="no pixel size"):
         write_table(spots, tmp_path / "spots.csv", thunderstorm=True)
-    with pytest.raises(TableError, match="pixel_size"):
-        read_table(write(tmp_path, THUNDERSTORM), pixel_size=-1)
 
 
 def test_a_write_that_fails_leaves_the_old_table(tmp_path, spots, monkeypatch):
@@ -288,3 +286,174 @@ def test_rows_longer_than_the_header_do_not_shift_columns(text, tmp_path):
     assert found.frame.iloc[0] == 0
     assert found.x.iloc[0] == 1000
     assert "7" not in text
+
+
+# ------------------------------------------------------------------ damaged and foreign files
+
+
+def damaged(folder, spots, kind):
+    """A file that is no table, and what the message says about it."""
+    path = folder / f"spots.{kind.split()[0]}"
+    if kind.endswith("cut"):
+        if path.suffix == ".parquet":
+            write_table(spots, path)
+        else:
+            path = picasso(folder)
+        path.write_bytes(path.read_bytes()[:-700])
+    elif kind.endswith("folder"):
+        path.mkdir()
+        (path / "note.txt").write_text("frame,x,y")
+    elif kind.endswith("words"):
+        path.write_text("frame,x,y\n0,1,2\n")
+    return path
+
+
+@pytest.mark.parametrize(
+    "kind",
+    ["parquet cut", "parquet words", "hdf5 cut", "hdf5 words", "csv folder", "parquet folder"],
+)
+def test_damaged_files(tmp_path, spots, kind):
+    path = damaged(tmp_path, spots, kind)
+    words = "without .parquet" if kind.endswith("folder") else "undamaged table"
+    with pytest.raises(TableError, match=words) as caught:
+        read_table(path, pixel_size=100)
+    assert str(path) in str(caught.value)
+
+
+def test_folder_of_damaged_parquet(tmp_path):
+    write(tmp_path, "no parquet", "part-0.parquet")
+    with pytest.raises(TableError, match="folder of parquet files"):
+        read_table(tmp_path)
+
+
+@pytest.mark.parametrize("locs", ["group", np.zeros((3, 4)), 3.0, np.stack([PICASSO, PICASSO])])
+def test_hdf5_with_other_localizations(tmp_path, locs):
+    with h5py.File(tmp_path / "spots.hdf5", "w") as file:
+        if isinstance(locs, str):
+            file.create_group("locs")
+        else:
+            file["locs"] = locs
+    with pytest.raises(TableError, match="wanted rows with named fields"):
+        read_table(tmp_path / "spots.hdf5", pixel_size=100)
+
+
+@pytest.mark.parametrize(
+    ("text", "name"),
+    [
+        ("frame;x;y\n0;100;200\n", "spots.csv"),
+        ("frame;x;y\n0;100,5;200,5\n", "spots.csv"),
+        ("frame;x [nm];y [nm]\n1;100;200\n", "spots.csv"),
+        ("frame\tx\ty\n0\t1\t2\n", "spots.txt"),
+        ("frame x y\n0 1 2\n", "spots.txt"),
+        ("frame,x,y\n0,1,2\n", "spots.tsv"),
+        ("# ours\nframe,x,y\n0,1,2\n", "spots.csv"),
+        ("0,100,200\n1,100.5,200\n", "spots.csv"),
+    ],
+)
+def test_another_separator_or_no_header_is_said(tmp_path, text, name):
+    with pytest.raises(TableError, match=r"wanted names of columns, separated by .*sep="):
+        read_table(write(tmp_path, text, name), pixel_size=100)
+
+
+def test_headers_with_spaces(tmp_path):
+    table = read_table(write(tmp_path, "frame , x,y\n0, 100, 200\n"))
+    assert table.to_dict("list") == {"frame": [0], "x": [100], "y": [200]}
+    text = '"frame", "x [nm]" , "y [nm]"\n1, 100, 200\n'
+    table = read_table(write(tmp_path, text), pixel_size=100)
+    assert table.to_dict("list") == {"frame": [0], "x": [50], "y": [150]}
+
+
+def test_a_column_without_a_name_stays(tmp_path):
+    table = read_table(write(tmp_path, ",frame,x\n7,0,100\n"))
+    assert table.to_dict("list") == {"Unnamed: 0": [7], "frame": [0], "x": [100]}
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "frame,x,y,x\n0,100,200,300\n",
+        "frame,x [nm],y [nm],x [px]\n1,100,200,3\n",
+        "frame,x [nm],y [nm],intensity [photon],photons [photon]\n1,1,2,3,4\n",
+        "frame,x,y,sx,bg,background\n1,1,2,1,5,6\n",
+    ],
+)
+def test_names_that_stand_twice(tmp_path, text):
+    with pytest.raises(TableError, match="each column once"):
+        read_table(write(tmp_path, text), pixel_size=100)
+
+
+@pytest.mark.parametrize("thunderstorm", [False, True])
+@pytest.mark.parametrize("suffix", ["csv", "tsv"])
+def test_tables_without_rows_come_back(tmp_path, spots, suffix, thunderstorm):
+    path = tmp_path / f"spots.{suffix}"
+    write_table(spots[:0], path, thunderstorm=thunderstorm, pixel_size=100)
+    table = read_table(path, pixel_size=100)
+    assert table.empty
+    assert table.columns.tolist() == spots.columns.tolist()
+    assert all(dtype.kind in "if" for dtype in table.dtypes)
+    assert table.frame.dtype == np.int64
+
+
+@pytest.mark.parametrize(
+    "size", [0, -1, np.nan, np.inf, "100", "a", True, (100,), (1, 2, 3), [], (100, "a"), 1j, 1e-3]
+)
+def test_pixel_sizes_that_cannot_be(tmp_path, spots, size):
+    path = write(tmp_path, THUNDERSTORM)
+    with pytest.raises(PixelSizeError, match="pixel_size"):
+        read_table(path, pixel_size=size)
+    with pytest.raises(PixelSizeError, match="pixel_size"):
+        write_table(spots, path, thunderstorm=True, pixel_size=size)
+    write_table(spots, tmp_path / "own.csv")
+    with pytest.raises(PixelSizeError, match="pixel_size"):
+        read_table(tmp_path / "own.csv", pixel_size=size)
+
+
+def test_a_pixel_size_beside_the_file_is_read_whole(tmp_path):
+    path = picasso(tmp_path)
+    write(tmp_path, "Pixelsize: 1.3e2\n", "spots.yaml")
+    assert read_table(path).x[0] == pytest.approx(7 * 130)
+    for text in ("Pixelsize: 1.2.3\n", "Pixelsize: wide\n"):
+        write(tmp_path, text, "spots.yaml")
+        with pytest.raises(TableError, match="no pixel size"):
+            read_table(path)
+        assert read_table(path, pixel_size=100).x[0] == pytest.approx(700)
+
+
+@pytest.mark.parametrize("frame", [2**63, 10**30])
+def test_frames_too_large_for_an_integer(tmp_path, frame):
+    with pytest.raises(TableError, match="column 'frame'"):
+        read_table(write(tmp_path, f"frame,x,y\n{frame},1,2\n"))
+    with pytest.raises(TableError, match="column 'frame'"):
+        check_table(pd.DataFrame({"frame": [float(frame)]}), ["frame"])
+
+
+def test_names_of_two_levels():
+    table = pd.DataFrame([[1]], columns=pd.MultiIndex.from_tuples([("frame", "a")]))
+    with pytest.raises(TableError, match="one name for each column"):
+        check_table(table, ["frame"])
+
+
+@pytest.mark.parametrize("path", [3, None, b"spots.csv"])
+def test_paths_that_are_none(path, spots):
+    for call in (lambda: read_table(path), lambda: write_table(spots, path)):
+        with pytest.raises(TableError, match="path"):
+            call()
+
+
+def test_what_cannot_be_written(tmp_path, spots):
+    (tmp_path / "folder.csv").mkdir()
+    odd = pd.DataFrame({"frame": [0, 1], "x": [1.0, "far"]})
+    for table, name, words in (
+        ([1, 2], "spots.csv", "pandas.DataFrame"),
+        (spots, "none/spots.csv", "no folder"),
+        (spots, "none/spots.parquet", "no folder"),
+        (spots, "folder.csv", "a folder"),
+        (spots[["x", "x"]], "spots.csv", "each column once"),
+        (spots[["x", "x"]], "spots.parquet", "each column once"),
+        (odd, "spots.parquet", "one type"),
+    ):
+        with pytest.raises(SmlmError, match=words):
+            write_table(table, tmp_path / name)
+    with pytest.raises(TableError, match="column 'x'"):
+        write_table(odd, tmp_path / "spots.csv", thunderstorm=True, pixel_size=100)
+    assert [p.name for p in tmp_path.iterdir()] == ["folder.csv"]

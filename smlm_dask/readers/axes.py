@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import math
+import operator
 from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
+from smlm_dask.check import is_whole, shown
 from smlm_dask.errors import ParameterError, ReaderError
 
 __all__ = ["Plan", "page_numbers", "plan_axes", "taken"]
@@ -54,7 +56,7 @@ def plan_axes(
 
 def _role(letter: str, size: int, choice: Mapping[str, int]) -> str | int:
     if letter in choice:
-        return choice[letter]
+        return operator.index(choice[letter])
     if letter in "yx":
         return letter
     if size == 1:
@@ -65,11 +67,11 @@ def _role(letter: str, size: int, choice: Mapping[str, int]) -> str | int:
 def _check_choice(path: str, letters: str, shape: Sequence[int], choice: Mapping[str, Any]) -> None:
     sizes = dict(zip(letters, shape, strict=True))
     for letter, index in choice.items():
-        size = 0 if letter in "yx" else sizes.get(letter, 0)
-        if not isinstance(index, int) or not 0 <= index < size:
+        size = 0 if letter in "yx" or letters.count(letter) > 1 else sizes.get(letter, 0)
+        if not is_whole(index) or not 0 <= index < size:
             raise ParameterError(
                 f"select of {path}",
-                got=f"{{{letter!r}: {index!r}}}",
+                got=f"{{{letter!r}: {shown(index)}}}",
                 wanted=f"an index into one of the axes {letters!r} of shape {tuple(shape)}",
                 fix='name an axis besides y and x, e.g. select={"c": 0}',
             )
@@ -78,6 +80,8 @@ def _check_choice(path: str, letters: str, shape: Sequence[int], choice: Mapping
 def _fix_for(letters: str, extra: Sequence[str]) -> str:
     if "s" in extra:
         return "convert colour to one channel; a camera movie has one sample per pixel"
+    if "?" in extra:
+        return f'name them, one letter for each: axes="{"abcztyx"[-len(letters) :]}" or alike'
     choice = ", ".join(f'"{letter}": 0' for letter in extra)
     frames = "" if set(letters) & set(FRAME_LETTERS) else letters.replace(extra[0], "t")
     rename = f', or axes="{frames}" if {extra[0]!r} counts the frames' if frames else ""

@@ -15,6 +15,7 @@ from xarray.backends import BackendArray, BackendEntrypoint
 from xarray.core import indexing
 
 from smlm_dask._graph import chunk_bytes
+from smlm_dask.check import is_whole, shown
 from smlm_dask.errors import ParameterError, ReaderError, SmlmError
 from smlm_dask.readers.labels import DIMS, label
 from smlm_dask.readers.nd2 import open_nd2
@@ -42,19 +43,21 @@ def open_reader(
     path: str | os.PathLike[str],
     *,
     axes: str | None = None,
-    array: str | None = None,
+    array: str | int | None = None,
     select: Mapping[str, int] | None = None,
 ) -> Reader:
     """Make the reader of the movie at ``path``; reads metadata only."""
-    full = str(Path(path).expanduser().absolute())
+    full = _full_path(path)
     suffix = Path(full).suffix.lower()
+    _check_keywords(axes, array, select)
+    name = None if array is None else str(array)
     try:
         if is_zarr(full):
-            reader: Reader = open_zarr(full, axes, select, array)
+            reader: Reader = open_zarr(full, axes, select, name)
         elif suffix in TIFF and Path(full).is_file():
-            reader = open_tiff(full, axes, select, array)
+            reader = open_tiff(full, axes, select, name)
         else:
-            reader = _open_plain(full, suffix, axes, select, array)
+            reader = _open_plain(full, suffix, axes, select, name)
         return _check(reader)
     except SmlmError:
         raise
@@ -62,14 +65,47 @@ def open_reader(
         raise _unreadable(full, error) from error
 
 
+def _full_path(path: Any) -> str:
+    if not isinstance(path, str | os.PathLike) or not str(path):
+        raise ReaderError(
+            "path",
+            got=shown(path),
+            wanted="the path of one file or zarr folder",
+            fix="open_movie('movie.tif', ...), or as_movie(array, ...) for an array in memory",
+        )
+    try:
+        return str(Path(path).expanduser().absolute())
+    except RuntimeError:  # "~name" without such a user is a name like any other
+        return str(Path(path).absolute())
+
+
+def _check_keywords(axes: Any, array: Any, select: Any) -> None:
+    """Before the file is opened: what fails within a reader is blamed on the file."""
+
+    def named(value: Any) -> bool:
+        return isinstance(value, str) and value != ""
+
+    fits = {
+        "axes": (axes, named(axes), "a letter for each axis", "'tyx'"),
+        "array": (array, is_whole(array) or named(array), "a name or a number", "'movie'"),
+        "select": (select, isinstance(select, Mapping), "an index by axis", "{'c': 0}"),
+    }
+    for name, (value, good, wanted, example) in fits.items():
+        if value is not None and not good:
+            fix = f"{name}={example}, or leave it out"
+            raise ParameterError(name, got=shown(value), wanted=wanted, fix=fix)
+
+
 def _open_plain(
     path: str, suffix: str, axes: str | None, select: Mapping[str, int] | None, array: str | None
 ) -> Reader:
     if suffix not in PLAIN or not Path(path).is_file():
         known = ", ".join(sorted({*TIFF, *PLAIN}))
+        there = "a format this package cannot read"
+        there = "a folder that is no zarr store" if Path(path).is_dir() else there
         raise ReaderError(
             path,
-            got="no such file" if not Path(path).exists() else "a format this package cannot read",
+            got=there if Path(path).exists() else "no such file",
             wanted=f"a zarr store or one of {known}",
             fix="check the path, or load it yourself and pass the array to as_movie",
         )
@@ -213,7 +249,7 @@ class SmlmBackend(BackendEntrypoint):
         pixel_size: float | tuple[float, float] | None = None,
         frame_time: float | None = None,
         axes: str | None = None,
-        array: str | None = None,
+        array: str | int | None = None,
         select: Mapping[str, int] | None = None,
     ) -> xr.Dataset:
         """Open a Dataset with the variable ``movie`` (frame, y, x); see `smlm_dask.open_movie`."""

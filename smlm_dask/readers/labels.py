@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -11,7 +10,8 @@ import pandas as pd
 import xarray as xr
 from numpy.typing import ArrayLike
 
-from smlm_dask.errors import ParameterError, PixelSizeError
+from smlm_dask.check import number, shown
+from smlm_dask.errors import PixelSizeError
 
 __all__ = ["DIMS", "label", "pixel_sizes"]
 
@@ -38,7 +38,7 @@ def pixel_sizes(pixel_size: object) -> tuple[float, float]:
     if not good:
         raise PixelSizeError(
             "pixel_size",
-            got=repr(pixel_size),
+            got=shown(pixel_size),
             wanted="nm in the sample, one number or (y, x)",
             fix="pass camera pixel / magnification in nm, e.g. pixel_size=108",
         )
@@ -59,7 +59,8 @@ def label(
     for name, size in zip(("pixel_size_y", "pixel_size_x"), pixel_sizes(pixel_size), strict=True):
         coords[name] = xr.Variable((), size, {"units": "nm"})
     if frame_time is not None:
-        seconds = np.asarray(coords["frame"]) * _seconds(frame_time)
+        step = number("frame_time", frame_time, above=0, fix="frame_time=0.02, or leave it out")
+        seconds = np.asarray(coords["frame"]) * step
         coords["time"] = xr.Variable("frame", seconds, {"units": "s"})
     return coords
 
@@ -67,18 +68,9 @@ def label(
 def _compact(values: ArrayLike) -> pd.Index:
     """Make an index, a range where it is one: 100,000 frame numbers would pickle in 800 kB."""
     numbers = np.asarray(values)
+    if numbers.dtype.kind not in "iu":
+        return pd.Index(numbers)  # no place on a sensor: check_movie says so
     step = int(numbers[1]) - int(numbers[0]) if numbers.size > 1 else 1
     start = int(numbers[0]) if numbers.size else 0
     span = pd.RangeIndex(start, start + step * numbers.size, step) if step else None
     return span if span is not None and np.array_equal(span, numbers) else pd.Index(numbers)
-
-
-def _seconds(frame_time: float) -> float:
-    if not isinstance(frame_time, REAL) or not 0 < frame_time < math.inf:
-        raise ParameterError(
-            "frame_time",
-            got=repr(frame_time),
-            wanted="seconds from one frame to the next, above zero",
-            fix="pass e.g. frame_time=0.02, or leave it out",
-        )
-    return float(frame_time)

@@ -12,11 +12,12 @@ import math
 from collections.abc import Mapping
 from dataclasses import dataclass
 from itertools import pairwise
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
-from tifffile import TiffFile, TiffPage, TiffPageSeries
+from tifffile import TiffFile, TiffFrame, TiffPage, TiffPageSeries
 
 from smlm_dask.errors import ReaderError
 from smlm_dask.readers.axes import page_numbers, plan_axes
@@ -30,7 +31,7 @@ from smlm_dask.readers.ifd import (
     Chains,
     Pages,
 )
-from smlm_dask.readers.ome import Planes, choose, ome_planes, unequal_count
+from smlm_dask.readers.ome import EVERY_PAGE, Planes, choose, ome_planes, squeeze, unequal_count
 from smlm_dask.readers.raw import file_size, pack, raw_frames, raw_stack, unpack
 from smlm_dask.readers.reader import Reader, join
 
@@ -73,36 +74,51 @@ def open_tiff(
     """Open a TIFF movie; ``array`` is the number of the image where there are several."""
     chains = Chains()
     with TiffFile(path) as tif:
-        first = tif.pages.first
-        size = _frame(path, first)
-        stored = np.dtype(first.dtype).newbyteorder(tif.byteorder)
-        planes = _planes(path, tif, axes, array, chains)
-        if isinstance(planes, TiffPageSeries):  # in one piece
-            plan = plan_axes(path, planes.axes, planes.shape, axes, select)
-            return raw_stack(path, plan, planes.shape, stored, planes.dataoffset)
+        size = _frame(path, tif.pages.first)
+        planes = _planes(path, tif, size, axes, array, chains)
         plan = plan_axes(path, planes.axes, planes.shape, axes, select)
-        numbers = page_numbers(path, plan, planes.shape)
-        file, page = planes.file[numbers], planes.page[numbers]
-        cuts = [0, *(np.flatnonzero(np.diff(file)) + 1).tolist(), numbers.size]
-        parts = []
-        for start, stop in pairwise(cuts):
-            name = planes.files[file[start]]
-            parts.append(_reader(name, chains[name].take(page[start:stop]), size, stored, first))
-        return join(tuple(parts))
+        if isinstance(planes, TiffPageSeries):
+            _frame(path, planes.keyframe)
+            stored = np.dtype(planes.keyframe.dtype).newbyteorder(tif.byteorder)
+            return raw_stack(path, plan, planes.shape, stored, int(planes.dataoffset or 0))
+    numbers = page_numbers(path, plan, planes.shape)
+    return _scattered(planes, planes.file[numbers], planes.page[numbers], chains)
+
+
+def _scattered(
+    planes: Planes, file: NDArray[np.int64], page: NDArray[np.int64], chains: Chains
+) -> Reader:
+    """Make a reader of pages, one part for each run of pages of one file."""
+    with TiffFile(planes.files[file[0]]) as tif:
+        tif.filehandle.seek(int(chains[planes.files[file[0]]].offset[page[0]]))
+        first = TiffPage(tif, int(page[0]))
+    parts: list[Reader] = []
+    cuts = [0, *(np.flatnonzero(np.diff(file)) + 1).tolist(), file.size]
+    known = chains[planes.files[file[0]]].tags(int(page[0]))
+    for start, stop in pairwise(cuts):
+        name = planes.files[file[start]]
+        pages = chains[name].take(page[start:stop])
+        _check_equal(name, pages, known, planes.shape[-2:])
+        parts.append(_reader(name, pages, first))
+    return join(tuple(parts))
 
 
 def _planes(
-    path: str, tif: TiffFile, axes: str | None, array: str | None, chains: Chains
+    path: str,
+    tif: TiffFile,
+    size: tuple[int, int],
+    axes: str | None,
+    array: str | None,
+    chains: Chains,
 ) -> Planes | TiffPageSeries:
     """Find the planes of the image; a series of tifffile where they lie in one piece."""
-    size = tif.pages.first.shape
     if _every_page(tif, axes):
         choose(path, array, 1)
         return _in_order(path, "tyx", (len(chains[path]), *size))
     text = tif.ome_metadata if tif.is_ome and not tif.is_mmstack else None
     # Modulo splits an axis in two, e.g. time into time and lifetime; tifffile knows how.
     if text is not None and "dimension/modulo" not in text:
-        return ome_planes(path, text, size, array, chains)
+        return ome_planes(path, text, array, chains)
     told = _told(tif)
     if told is not None and math.prod(told[1]) == len(chains[path]) * math.prod(size):
         choose(path, array, 1)
@@ -125,7 +141,7 @@ def _every_page(tif: TiffFile, axes: str | None) -> bool:
     if not tif.is_shaped or tif.is_ome or not tif.pages.is_multipage:
         return False
     # A page written by itself describes itself; tifffile calls each such page a series.
-    return math.prod(_shaped(page).get("shape", (0,))) == math.prod(page.shape)
+    return bool(math.prod(_shaped(page).get("shape", (0,))) == math.prod(page.shape))
 
 
 def _shaped(page: TiffPage) -> dict[str, Any]:
@@ -147,7 +163,7 @@ def _told(tif: TiffFile) -> tuple[str, tuple[int, ...]] | None:
     shape = tuple(int(known.get(name, 1)) for name in ("frames", "slices", "channels"))
     if math.prod(shape) == 1:
         return "iyx", (int(known.get("images", 1)), *size)
-    return "tzcyx", (*shape, *size)
+    return squeeze("tzcyx", (*shape, *size))
 
 
 def _series(path: str, tif: TiffFile, array: str | None, chains: Chains) -> TiffPageSeries:
@@ -166,21 +182,22 @@ def _series(path: str, tif: TiffFile, array: str | None, chains: Chains) -> Tiff
 def _from_series(path: str, series: TiffPageSeries, chains: Chains) -> Planes | TiffPageSeries:
     if series.dataoffset is not None:
         if series.kind == "ome":
-            _check_equal(path, chains[path])
+            _check_equal(path, chains[path], chains[path].tags(0))
         return series
     if series.kind == "scanimage":  # tifffile makes up the places of pages above 2 GB
         return _in_order(path, series.axes, series.shape)
-    names = [str(page.parent.filehandle.path) for page in series.pages]
+    pages = [page for page in series.pages if page is not None]
+    names = [str(page.parent.filehandle.path) for page in pages]
     files = tuple(dict.fromkeys(names))
     file = np.array([files.index(name) for name in names])
     page = np.empty_like(file)
     for number, name in enumerate(files):
         here = np.flatnonzero(file == number)
-        page[here] = _find(name, [series.pages[at] for at in here.tolist()], chains[name])
+        page[here] = _find(name, [pages[at] for at in here.tolist()], chains[name])
     return Planes(series.axes, series.shape, files, file, page)
 
 
-def _find(path: str, wanted: list[TiffPage], pages: Pages) -> NDArray[np.int64]:
+def _find(path: str, wanted: list[TiffPage | TiffFrame], pages: Pages) -> NDArray[np.int64]:
     """Give the numbers of pages that tifffile knows by their directory, or by their data alone."""
     by_data = any(page.offset is None for page in wanted)
     known = pages.data if by_data else pages.offset
@@ -198,14 +215,26 @@ def _find(path: str, wanted: list[TiffPage], pages: Pages) -> NDArray[np.int64]:
     return numbers
 
 
-def _reader(
-    path: str, pages: Pages, size: tuple[int, int], stored: np.dtype[Any], first: TiffPage
-) -> Reader:
-    _check_equal(path, pages)
-    nbytes = math.prod(size) * stored.itemsize
-    whole = bool(((pages.data > 0) & (pages.nbytes == nbytes)).all())
+def _check_classic(path: str, pages: Pages) -> None:
+    """Refuse offsets of 32 bits that have run over: they point to some other page."""
+    with Path(path).open("rb") as file:
+        classic = b"+" not in file.read(4)
+    if classic and file_size(path) > CLASSIC_END and (np.diff(pages.data) < 0).any():
+        raise ReaderError(
+            path,
+            got=f"{file_size(path)} bytes with offsets of 32 bits, which start again from 0",
+            wanted="BigTIFF above 4 GB",
+            fix="write the movie as BigTIFF, zarr or .npy with the program that reads it",
+        )
+
+
+def _reader(path: str, pages: Pages, first: TiffPage) -> Reader:
+    size = _frame(path, first)
+    stored = np.dtype(first.dtype).newbyteorder(pages.byteorder)
+    whole = bool(((pages.data > 0) & (pages.nbytes == math.prod(size) * stored.itemsize)).all())
     tags = pages.tags(0)
     if whole and all(tags.get(code, 1) == 1 for code in (COMPRESSION, PREDICTOR, FILL_ORDER)):
+        _check_classic(path, pages)
         return raw_frames(path, size, stored, pages.data)
     _check_data(path, pages)
     _check_codec(path, first)
@@ -246,11 +275,23 @@ def _check_codec(path: str, page: TiffPage) -> None:
         ) from error
 
 
-def _check_equal(path: str, pages: Pages) -> None:
+def _check_equal(
+    path: str, pages: Pages, known: dict[int, int], told: tuple[int, ...] | None = None
+) -> None:
+    """Compare pages with the first page of the movie, and that with what the metadata tell."""
     other = np.flatnonzero(pages.kind != pages.kind[0])
-    if other.size:
-        width, length, bits = (pages.tags(other[0]).get(code, 0) for code in (WIDTH, LENGTH, BITS))
-        raise _unequal(path, int(other[0]), f"({length}, {width}) with {bits} bits")
+    number = 0 if pages.tags(0) != known else int(other[0]) if other.size else None
+    if number is not None:
+        width, length, bits = (pages.tags(number).get(code, 0) for code in (WIDTH, LENGTH, BITS))
+        raise _unequal(path, number, f"({length}, {width}) with {bits} bits")
+    if told not in (None, (known.get(LENGTH), known.get(WIDTH))):
+        raise ReaderError(
+            path,
+            got=f"pages of {known.get(LENGTH)} rows and {known.get(WIDTH)} columns, while the "
+            f"metadata tell of {told}",
+            wanted="the same rows and columns",
+            fix=EVERY_PAGE,
+        )
 
 
 def _unequal(path: str, number: int, got: str) -> ReaderError:

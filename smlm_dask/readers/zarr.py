@@ -13,7 +13,7 @@ import zarr
 from numpy.typing import NDArray
 
 from smlm_dask._graph import chunk_bytes
-from smlm_dask.errors import ReaderError
+from smlm_dask.errors import ParameterError, ReaderError
 from smlm_dask.readers.axes import Plan, plan_axes
 from smlm_dask.readers.reader import Reader
 
@@ -67,6 +67,8 @@ def open_zarr(
 ) -> ZarrFrames:
     """Open a zarr movie; ``array`` names the array inside a group that holds several."""
     node = zarr.open(path, mode="r")
+    if array is not None:
+        _check_name(node, array)
     name, letters = _find(path, node, array) if isinstance(node, zarr.Group) else ("", None)
     stored = _array(path, name)
     _check_unpacked(path, stored)
@@ -109,6 +111,23 @@ def _find(path: str, group: zarr.Group, array: str | None) -> tuple[str, str | N
     if len(names) != 1:
         raise _choose(path, f"{len(names)} arrays of 3 or more axes", list(names))
     return next(iter(names)), None
+
+
+def _check_name(node: zarr.Group | zarr.Array[Any], array: str) -> None:
+    try:
+        found = node.get(array) if isinstance(node, zarr.Group) else None
+    except ValueError:  # what zarr says to a name with dots
+        found = None
+    if not isinstance(found, zarr.Array):
+        names = sorted(node.array_keys()) if isinstance(node, zarr.Group) else []
+        raise ParameterError(
+            f"array of {path}",
+            got=repr(array),
+            wanted="nothing: the store is one array"
+            if isinstance(node, zarr.Array)
+            else f"an array in the group, whose arrays are {names} and those of inner groups",
+            fix=f"array={names[0]!r}" if names else "leave it out",
+        )
 
 
 def _letters(array: zarr.Array[Any]) -> str:

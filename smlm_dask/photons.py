@@ -28,6 +28,14 @@ __all__ = ["integrate_photons"]
 
 Calibration = xr.Dataset | xr.DataArray | float
 
+SERIES: dict[str, tuple[str, ...]] = {
+    "series": ("window", "y", "x"),
+    "series_index": ("frame",),
+    "series_offset": ("frame",),
+}
+SPLINE = ("knots_y", "knots_x", "knots_z", "coefficients")
+OPTIONAL = ("x", "y", "z", "sigma", "sigma_y", "sigma_x", "theta")
+
 
 def integrate_photons(
     movie: xr.DataArray,
@@ -110,7 +118,9 @@ def integrate_photons(
     _check_camera(camera, method, size, crops)
     light = _light(movie, background)
     columns = _columns(method, light.flat, crops)
-    frames, rows = _rows(movie, check_table(table, columns), size, columns)
+    table = check_table(table, columns)
+    check_table(table, _optional(table, columns))
+    frames, rows = _rows(movie, table, size, columns)
     kernel, arguments = _model(movie, table, size, method, camera, psf, light)
     outer = (*arguments, *light.outer)
     again = _graph.shares_source(light.local, outer)
@@ -201,18 +211,56 @@ def _light(movie: xr.DataArray, background: xr.Dataset | xr.DataArray | None) ->
         return _Light(data, None, flat=False)
     if isinstance(background, xr.DataArray) and background.dims == movie.dims:
         _check_same(movie, background, movie.dims)
+        _check_level("background", background)
         return _Light(_graph.frame_difference(data, background.data), None, flat=True)
     if isinstance(background, xr.Dataset) and "series" in background:
-        _check_same(movie, background.series, ("y", "x"))
-        _check_same(movie, background.series_offset, ("frame",))
-        names = ("series", "series_index", "series_offset")
-        return _Light(data, tuple(background[n].data for n in names), flat=True)
+        _check_series(movie, background)
+        return _Light(data, tuple(background[n].data for n in SERIES), flat=True)
     raise DimsError(
         "background",
         got=f"{type(background).__name__} with dims {tuple(getattr(background, 'dims', ()))}",
         wanted="the Dataset of background_sparse_median or a (frame, y, x) DataArray",
         fix="pass background=smlm.background_sparse_median(movie)",
     )
+
+
+def _check_series(movie: xr.DataArray, background: xr.Dataset) -> None:
+    """An image for each frame, among images of the movie's pixels."""
+    for name, dims in SERIES.items():
+        if name not in background or background[name].dims != dims:
+            raise DimsError(
+                f"background.{name}",
+                got=f"dims {background[name].dims}"
+                if name in background
+                else f"a Dataset of {list(background)}",
+                wanted=f"{name} with dims {dims}, as background_sparse_median returns it",
+                fix="pass background=smlm.background_sparse_median(movie)",
+            )
+        _check_same(movie, background[name], tuple(d for d in dims if d != "window"))
+    _check_level("background.series", background["series"])
+    _check_level("background.series_offset", background["series_offset"])
+    index, images = background["series_index"], background.sizes["window"]
+    known = not _graph.is_lazy(index.data)
+    if index.dtype.kind not in "iu" or (known and not (0 <= index.min() <= index.max() < images)):
+        raise ParameterError(
+            "background.series_index",
+            got=f"{index.dtype} from {index.min().item()} to {index.max().item()}"
+            if known
+            else f"dtype {index.dtype}",
+            wanted=f"integers from 0 to {images - 1}, one of {images} images for each frame",
+            fix="pass background=smlm.background_sparse_median(movie)",
+        )
+
+
+def _check_level(name: str, level: xr.DataArray) -> None:
+    unit = level.attrs.get("units", "adu")
+    if level.dtype.kind not in "iuf" or unit != "adu":
+        raise ParameterError(
+            name,
+            got=f"dtype {level.dtype}, unit {unit!r}",
+            wanted="real numbers in adu, as the movie's",
+            fix="pass background=smlm.background_sparse_median(movie)",
+        )
 
 
 def _check_same(movie: xr.DataArray, other: xr.DataArray, dims: tuple[Any, ...]) -> None:
@@ -236,6 +284,11 @@ def _columns(method: str, flat: bool, crops: bool) -> list[str]:
     return [*place, *position, *(["background"] if method == "weighted" and not flat else [])]
 
 
+def _optional(table: pd.DataFrame, columns: list[str]) -> list[str]:
+    """Columns the table may have; if it has them, they hold numbers."""
+    return [name for name in OPTIONAL if name in table and name not in columns]
+
+
 def _rows(
     movie: xr.DataArray, table: pd.DataFrame, size: tuple[int, int], columns: list[str]
 ) -> tuple[NDArray[np.int64], NDArray[np.float64]]:
@@ -249,6 +302,8 @@ def _rows(
     for i, name in enumerate(_own(table), start=6):
         if name is not None:
             rows[:, i] = table[name]
+    # An infinite number is as little known as NaN; the sums would show it as an infinite photon count.
+    rows[np.isinf(rows)] = np.nan
     frames = _frames(movie, table) if "frame" in columns else np.arange(len(table))
     return frames, rows
 
@@ -330,10 +385,21 @@ def _model(
     pixel = float(movie["pixel_size_y"]), float(movie["pixel_size_x"])
     common = (size, pixel, *numbers, 0.0 if light.flat else _offset(movie, camera))
     if isinstance(psf, xr.Dataset) and "knots_z" in psf:
-        names = ("knots_y", "knots_x", "knots_z", "coefficients")
-        return integrate_spline, (*common, *(psf[n].data for n in names))
+        _check_spline(psf)
+        return integrate_spline, (*common, *(psf[n].data for n in SPLINE))
     own = tuple(name is not None for name in _own(table))
     return integrate_gaussian, (*common, own, *_widths(psf, own))
+
+
+def _check_spline(psf: xr.Dataset) -> None:
+    missing = [name for name in SPLINE if name not in psf]
+    if missing:
+        raise ParameterError(
+            "psf",
+            got=f"a spline without {missing}",
+            wanted=f"all of {list(SPLINE)}",
+            fix="pass psf=smlm.as_spline_psf(knots_y, knots_x, knots_z, coefficients)",
+        )
 
 
 def _widths(psf: Calibration | None, own: tuple[bool, ...]) -> tuple[Any, Any, Any]:
@@ -357,14 +423,17 @@ def _plain(value: Any) -> Any:
 
 
 def _scalar(source: Calibration, name: str, default: float | None = None) -> Any:
+    """One number of a calibration; lazy, finite, or NaN where the block that made it has no answer."""
     if not isinstance(source, xr.Dataset):
         if default is not None:
             return default
         lazy = source.data if isinstance(source, xr.DataArray) and source.ndim == 0 else source
-        return lazy if _graph.is_lazy(lazy) else number(name, _plain(lazy))
+        return (
+            lazy if _graph.is_lazy(lazy) else _number(name, lazy, isinstance(source, xr.DataArray))
+        )
     if name in source and source[name].ndim == 0:
         value = source[name].data
-        return value if _graph.is_lazy(value) else float(value)
+        return value if _graph.is_lazy(value) else _number(name, value, True)
     if name not in source and default is not None:
         return default
     raise ParameterError(
@@ -373,6 +442,13 @@ def _scalar(source: Calibration, name: str, default: float | None = None) -> Any
         wanted=f"one number {name}",
         fix=f"pass a Dataset with a scalar {name}, e.g. from as_camera or as_psf",
     )
+
+
+def _number(name: str, value: Any, may_lack: bool) -> float:
+    value = _plain(value)
+    if may_lack and isinstance(value, float) and np.isnan(value):
+        return value
+    return number(name, value, above=-np.inf if name in ("theta", "offset") else 0)
 
 
 def _most_passes(*sources: object) -> int:
@@ -389,7 +465,13 @@ def _offset(movie: xr.DataArray, camera: Calibration) -> Any:
             fix="pass as_camera(gain, offset=100), or background=background_sparse_median(movie)",
         )
     offset = select_map("offset", camera["offset"], movie)
-    return offset.data if offset.ndim or _graph.is_lazy(offset.data) else float(offset)
+    if offset.dtype.kind not in "iuf":
+        raise ParameterError(
+            "offset", got=f"dtype {offset.dtype}", wanted="real numbers, adu", fix="check offset"
+        )
+    if offset.ndim or _graph.is_lazy(offset.data):
+        return offset.data
+    return _number("offset", offset.data, True)
 
 
 def _variables(result: Any, method: str) -> dict[str, tuple[tuple[str, ...], Any]]:

@@ -84,3 +84,38 @@ def test_a_child_without_a_movie():
 def test_a_value_that_lacks_a_channel(movies):
     with pytest.raises(ParameterError, match="green"):
         smlm.map_channels(smlm.background_spatial_mean, movies, radius={"red": 7.0})
+
+
+@pytest.mark.parametrize("channels", [None, 3, "ab", [1], {}, xr.DataArray([1.0])], ids=str)
+def test_channels_are_a_mapping(channels):
+    with pytest.raises(ParameterError, match="channels: got"):
+        smlm.map_channels(smlm.estimate_gain, channels)
+
+
+@pytest.mark.parametrize("block", [None, "estimate_gain", lambda movie: None, lambda movie: movie])
+def test_a_block_makes_a_dataset(movies, block):
+    tree = xr.DataTree.from_dict({n: m.to_dataset(name="movie") for n, m in movies.items()})
+    for channels in (movies, tree):
+        with pytest.raises(ParameterError, match="block: got"):
+            smlm.map_channels(block, channels)
+
+
+def test_a_tree_that_lacks_a_channel(movies):
+    cameras = xr.DataTree.from_dict({"red": smlm.as_camera(1.0)})
+    with pytest.raises(ParameterError, match="camera by channel.*red.*green"):
+        smlm.map_channels(
+            smlm.integrate_photons, movies, _spots(None), camera=cameras, psf=120.0, size_pixels=7
+        )
+
+
+def test_values_that_lack_a_channel_are_named_whatever_their_keys(movies):
+    numbered = {1: movies["red"], "a": movies["green"]}
+    with pytest.raises(ParameterError, match="radius by channel.*'1', 'a'"):
+        smlm.map_channels(smlm.background_spatial_mean, numbered, radius={1: 3.0})
+
+
+def test_an_error_of_a_block_tells_the_channel(movies):
+    radius = {"red": 3.0, "green": -1.0}
+    with pytest.raises(ParameterError, match="radius: got -1") as caught:
+        smlm.map_channels(smlm.background_spatial_mean, movies, radius=radius)
+    assert caught.value.__notes__ == ["in channel 'green'"]

@@ -107,6 +107,50 @@ def test_open_movie_honours_chunks(path):
     np.testing.assert_array_equal(movie.values, FRAMES)
 
 
+@pytest.mark.parametrize(
+    ("chunks", "wanted"),
+    [
+        (5, ((5, 5, 5, 5, 3), (12,), (17,))),
+        (np.int64(20), ((20, 3), (12,), (17,))),
+        (-1, ((23,), (12,), (17,))),
+        ("auto", ((23,), (12,), (17,))),
+        ({"frame": "auto", "y": 6}, ((23,), (6, 6), (17,))),
+        ((10, 6, -1), ((10, 10, 3), (6, 6), (17,))),
+        (((20, 3), 12, 17), ((20, 3), (12,), (17,))),
+        ({"frame": [20, 3]}, ((20, 3), (12,), (17,))),
+        ({"frame": None}, ((23,), (12,), (17,))),
+        ({}, ((23,), (12,), (17,))),
+    ],
+)
+def test_chunks_may_be_said_in_many_ways(path, chunks, wanted):
+    with dask.config.set(scheduler=raise_if_computed):
+        assert open_movie(path, pixel_size=108, chunks=chunks).chunks == wanted
+        assert as_movie(FRAMES, pixel_size=108, chunks=chunks).chunks == wanted
+
+
+@pytest.mark.parametrize("dtype", [">u2", ">i4", ">f4", ">f8"])
+@pytest.mark.parametrize("lazy", [False, True])
+def test_the_other_byte_order_is_turned_in_the_chunks(dtype, lazy):
+    stored = FRAMES.astype(dtype)
+    with dask.config.set(scheduler=raise_if_computed):
+        movie = as_movie(
+            da.from_array(stored, chunks=(4, 12, 17)) if lazy else stored, pixel_size=1
+        )
+    assert movie.dtype == np.dtype(dtype).newbyteorder("=")
+    assert movie.dtype.isnative
+    np.testing.assert_array_equal(movie.values, FRAMES)
+    wrong = movie.copy(data=stored)
+    with pytest.raises(errors.DtypeError, match=f"byte order.*astype..{movie.dtype}"):
+        check_movie(wrong)
+    check_movie(wrong.astype(str(movie.dtype)))
+
+
+def test_a_time_that_is_not_of_frames_is_left_behind():
+    frames = xr.DataArray(FRAMES, dims=("frame", "y", "x"))
+    for time in (3.0, (("y", "x"), FRAMES[0])):
+        assert "time" not in as_movie(frames.assign_coords(time=time), pixel_size=108).coords
+
+
 def test_labels_take_no_room():
     movie = as_movie(da.zeros((100_000, 8, 8), chunks=(1000, 8, 8), dtype="u2"), pixel_size=108)
     assert len(pickle.dumps(movie)) < 20_000
@@ -126,24 +170,34 @@ def test_pixel_size_must_be_nanometres(size, path):
         open_movie(path, pixel_size=size)
 
 
-@pytest.mark.parametrize("time", [0, -0.1, np.nan, np.inf, "0.02"])
+@pytest.mark.parametrize("time", [0, -0.1, np.nan, np.inf, "0.02", True, 10**400, [0.1]])
 def test_frame_time_must_be_seconds(time):
     with pytest.raises(errors.ParameterError, match="frame_time"):
         as_movie(FRAMES, pixel_size=108, frame_time=time)
 
 
-@pytest.mark.parametrize("chunks", [{"time": 5}, {"frame": 5, "z": 1}])
-def test_unknown_chunk_names_are_refused(path, chunks):
+@pytest.mark.parametrize(
+    "chunks",
+    [0, -2, 2.5, True, np.nan, "100 MB", b"x", (), [5], (5, 5), (5, 5, 0), object(), {1: 1}]
+    + [{"time": 5}, {"frame": 5, "z": 1}, {"z": "auto"}]
+    + [{"frame": size} for size in (0, -5, 2.5, "a", True, (), (5, 5), (-1, 24), (0, 23), [23.0])],
+    ids=repr,
+)
+def test_impossible_chunks_are_refused(path, chunks):
     with pytest.raises(errors.ParameterError, match="chunks"):
         open_movie(path, pixel_size=108, chunks=chunks)
-    with pytest.raises(errors.ParameterError, match="chunks"):
-        as_movie(FRAMES, pixel_size=108, chunks=chunks)
+    for data in (FRAMES, da.from_array(FRAMES, chunks=(4, 4, 4))):
+        with pytest.raises(errors.ParameterError, match="chunks"):
+            as_movie(data, pixel_size=108, chunks=chunks)
 
 
 def test_too_many_chunks_are_refused_before_they_are_made():
     vast = np.broadcast_to(np.uint16(0), (10**9, 2, 2))
     with pytest.raises(errors.ParameterError, match="chunks"):
         as_movie(vast, pixel_size=108, chunks={"frame": 1})
+    for chunks in (np.int64(1), {"frame": np.int64(1)}, (1, -1, -1)):
+        with pytest.raises(errors.ParameterError, match="which make 1000000000 chunks"):
+            as_movie(vast, pixel_size=108, chunks=chunks)
 
 
 @pytest.mark.parametrize(
@@ -153,6 +207,79 @@ def test_too_many_chunks_are_refused_before_they_are_made():
 def test_as_movie_refuses_other_dims(data):
     with pytest.raises(errors.DimsError, match="frame, y, x"):
         as_movie(data, pixel_size=108)
+
+
+@pytest.mark.parametrize(
+    ("data", "words"),
+    [
+        (None, "NoneType of 0 axes"),
+        ("abc", "str of 0 axes"),
+        ({}, "dict of 0 axes"),
+        ([[1], [1, 2]], "list of 0 axes"),
+        (FRAMES[0], r"ndarray of 2 axes.*array\[None\]"),
+        (pd.DataFrame(FRAMES[0]), "DataFrame of 2 axes"),
+        (xr.Dataset({"movie": (("frame", "y", "x"), FRAMES)}), r'Dataset.*data\["movie"\]'),
+        (xr.DataTree(), r'DataTree.*data\["movie"\]'),
+        (da.from_array(FRAMES)[da.from_array(FRAMES[:, 0, 0]) > 9], "compute_chunk_sizes"),
+    ],
+    ids=repr,
+)
+def test_as_movie_says_what_it_got(data, words):
+    with dask.config.set(scheduler=raise_if_computed), pytest.raises(errors.DimsError, match=words):
+        as_movie(data, pixel_size=108)
+
+
+@pytest.mark.parametrize(
+    "frame",
+    [
+        np.arange(-5, 18),
+        np.arange(23, dtype="u8") + 2**63,
+        np.arange(23.0),
+        np.r_[np.nan, np.arange(22.0)],
+        np.arange(23) * 1e300,
+        list("abcdefghijklmnopqrstuvw"),
+        pd.date_range("2000", periods=23),
+        np.zeros(23, int),
+        np.arange(23)[::-1],
+    ],
+    ids=repr,
+)
+def test_frame_numbers_are_those_a_table_can_hold(frame):
+    with pytest.raises(errors.DimsError, match="movie.frame"):
+        as_movie(xr.DataArray(FRAMES, {"frame": frame}, ("frame", "y", "x")), pixel_size=108)
+
+
+def test_negative_frames_are_mended_as_proposed():
+    data = xr.DataArray(FRAMES, {"frame": np.arange(-5, 18)}, ("frame", "y", "x"))
+    mended = data.assign_coords(frame=data.frame - data.frame[0])
+    assert as_movie(mended, pixel_size=108).frame[0] == 0
+
+
+def test_frames_of_two_names_are_no_index():
+    pairs = pd.MultiIndex.from_arrays([range(23), range(23)], names=["a", "b"])
+    coords = xr.Coordinates.from_pandas_multiindex(pairs, "frame")
+    with pytest.raises(errors.DimsError, match="movie.frame"):
+        as_movie(xr.DataArray(FRAMES, coords, ("frame", "y", "x")), pixel_size=108)
+
+
+def test_a_message_is_short_whatever_was_passed():
+    for wrong in (FRAMES.tolist(), "x" * 10_000, 10**5000):
+        with pytest.raises(errors.PixelSizeError) as caught:
+            as_movie(FRAMES, pixel_size=wrong)
+        assert len(str(caught.value)) < 500
+
+
+@pytest.mark.parametrize("number", [None, "a", 2.5, -1, True])
+def test_the_fewest_frames_are_a_whole_number(movie, number):
+    with pytest.raises(errors.ParameterError, match="minimum_frames"):
+        check_movie(movie, minimum_frames=number)
+
+
+def test_too_few_frames_are_not_mended_by_too_few(movie):
+    with pytest.raises(errors.TooFewFramesError, match="got 23 frames.*or window=23$"):
+        check_movie(movie, minimum_frames=40)
+    with pytest.raises(errors.TooFewFramesError, match="got 1 frame;.*part of the movie$"):
+        check_movie(movie[:1], minimum_frames=40)
 
 
 def test_check_movie_returns_the_same_object(movie):

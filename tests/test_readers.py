@@ -342,8 +342,8 @@ def test_group_array_is_named(tmp_path):
         open_movie(tmp_path / "a.zarr", pixel_size=108)
     movie = open_movie(tmp_path / "a.zarr", pixel_size=108, array="cell/left")
     np.testing.assert_array_equal(movie.values, FRAMES)
-    for name in ("../a.zarr/cell/left", "/etc", "cell", ""):
-        with pytest.raises(ReaderError):
+    for name in ("../a.zarr/cell/left", "/etc", "cell", "", 3):
+        with pytest.raises(ParameterError, match="array"):
             open_movie(tmp_path / "a.zarr", pixel_size=108, array=name)
 
 
@@ -583,6 +583,49 @@ def test_refused_by_name(tmp_path, name):
     with pytest.raises(ReaderError, match=message) as caught:
         open_movie(tmp_path / name, pixel_size=108)
     assert name in str(caught.value)
+
+
+@pytest.mark.parametrize("path", [None, 3, True, "", b"a.tif", ["a.tif"], FRAMES], ids=repr)
+def test_a_path_is_a_path(path):
+    with pytest.raises(ReaderError, match="path: got .*as_movie"):
+        open_movie(path, pixel_size=108)
+
+
+def test_what_is_no_movie_is_said(tmp_path):
+    (tmp_path / "folder.tif").mkdir()
+    with pytest.raises(ReaderError, match="folder that is no zarr store"):
+        open_movie(tmp_path / "folder.tif", pixel_size=108)
+    with pytest.raises(ReaderError, match="no such file"):
+        open_movie("~no-user-of-this-name/a.tif", pixel_size=108)
+
+
+WRONG_KEYWORDS = [
+    *({"axes": wrong} for wrong in (3, "", ["t", "y", "x"], b"tyx", True, {"t": 0}, np.nan)),
+    *({"array": wrong} for wrong in ("", ["stack"], b"stack", True, 1.5, {"a": 1}, "none")),
+    *({"select": wrong} for wrong in (3, "c", [0], True, [("t", 0)])),
+    *({"select": {"t": wrong}} for wrong in (True, 99, -1, "a", 1.0, slice(0, 2), [1, 2])),
+    *({"select": wrong} for wrong in ({"y": 0}, {0: 0}, {"frame": 0})),
+]
+
+
+@pytest.mark.parametrize("keywords", WRONG_KEYWORDS, ids=repr)
+@pytest.mark.parametrize("name", ["plain.tif", "movie.npy", "v3.zarr"])
+def test_a_wrong_keyword_is_not_blamed_on_the_file(files, name, keywords):
+    (word,) = keywords
+    with pytest.raises(ParameterError, match=f"^{word}") as caught:
+        open_movie(files / name, pixel_size=108, **keywords)
+    assert "undamaged" not in str(caught.value)
+
+
+def test_one_frame_may_be_taken_by_any_integer(files):
+    movie = open_movie(files / "v3.zarr", pixel_size=108, select={"t": np.int64(3)})
+    np.testing.assert_array_equal(movie.values, FRAMES[3:4])
+
+
+def test_unnamed_axes_are_to_be_named_one_by_one(tmp_path):
+    zarr.create_array(tmp_path / "a.zarr", shape=(2, *FRAMES.shape), dtype="u2")
+    with pytest.raises(ReaderError, match='axes="ztyx"'):
+        open_movie(tmp_path / "a.zarr", pixel_size=108)
 
 
 def test_every_page_can_be_demanded(tmp_path):

@@ -1,6 +1,8 @@
 from __future__ import annotations
 
+import json
 import pickle
+from dataclasses import fields
 
 import dask
 import numpy as np
@@ -11,7 +13,7 @@ from hypothesis import strategies as st
 from scipy import stats
 from scipy.integrate import dblquad
 
-from smlm_dask.errors import ParameterError, TableError
+from smlm_dask.errors import ParameterError, SmlmError, TableError
 from smlm_dask.kernels import simulate as kernel
 from smlm_dask.simulate import (
     Camera,
@@ -191,6 +193,8 @@ def test_building_a_long_movie_computes_and_holds_nothing():
         (None, ((200, 50), (6,), (8,))),
         (100, ((100, 100, 50), (6,), (8,))),
         ((100, 4, -1), ((100, 100, 50), (4, 2), (8,))),
+        ({"y": 4}, ((200, 50), (4, 2), (8,))),
+        ("auto", ((200, 50), (6,), (8,))),
         (((50, 200), 6, (3, 5)), ((50, 200), (6,), (3, 5))),
     ],
 )
@@ -435,9 +439,80 @@ def test_truth_survives_a_store(tmp_path):
     assert truth_table(back).equals(truth_table(truth))
 
 
-def test_truth_of_something_else():
-    with pytest.raises(TableError, match="simulate_movie"):
-        truth_table(xr.Dataset())
+NO_TRUTHS = [None, "a", 3, [1], {}, xr.Dataset()] + [
+    xr.Dataset(attrs={"simulation": text}) for text in ("x", "{}", "[]", '{"n_frames": 1}', 3)
+]
+
+
+@pytest.mark.parametrize("truth", NO_TRUTHS, ids=str)
+def test_truth_of_something_else(truth):
+    for function in (truth_table, expected_photons):
+        with pytest.raises(TableError, match="simulate_movie"):
+            function(truth)
+
+
+@pytest.mark.parametrize("frames", ["a", None, 3, [1], (1, 2), 2.5, slice("a"), slice(0, 9, 0), 99])
+def test_frames_of_a_table_are_a_slice(frames):
+    _, truth = simulate_movie(20, (8, 8))
+    with pytest.raises(ParameterError, match="frames: got"):
+        truth_table(truth, frames)
+
+
+ANYTHING = ["a", "", b"x", None, -1, -0.5, True, np.nan, np.inf, 1 + 2j, 10**400, 1e300, 2.5, 7]
+ANYTHING += [(), (1, 2, 3), [1], [3, "a"], {}, np.array([1.0, 2.0]), np.float32(3), np.int64(3)]
+
+
+@pytest.mark.parametrize("kind", [Emitters, Camera, Light])
+@pytest.mark.parametrize("value", ANYTHING, ids=repr)
+def test_any_value_makes_a_plain_part_or_is_named(kind, value):
+    for field in fields(kind):
+        try:
+            part = kind(**{field.name: value})
+        except ParameterError as error:
+            assert f"{kind.__name__}.{field.name}" in str(error)
+            assert "Fix: " in str(error)
+        else:
+            keyword = {"Emitters": "emitters", "Camera": "camera", "Light": "light"}[kind.__name__]
+            _, truth = simulate_movie(2, (8, 8), **{keyword: part})
+            json.loads(truth.attrs["simulation"])
+            assert getattr(_simulation_of(truth), keyword) == part
+            whole = field.name in ("number", "exponential", "noise")
+            assert (type(getattr(part, field.name)) is not float) or not whole
+
+
+@pytest.mark.parametrize(
+    "name", ["n_frames", "shape", "emitters", "camera", "light", "pixel_size", "seed", "chunks"]
+)
+def test_a_movie_of_anything_is_one_or_names_it(name):
+    allowed = {
+        "n_frames": [7, np.int64(3)],
+        "seed": [7, np.int64(3), 10**400],
+        "pixel_size": [2.5, 7, np.float32(3), np.array([1.0, 2.0]), np.int64(3)],
+        "chunks": [None, {}, 7, 10**400, (1, 2, 3), np.int64(3)],
+    }
+    for value in ANYTHING:
+        keywords = {"n_frames": 6, "shape": (8, 8), name: value}
+        if any(value is good for good in allowed.get(name, [])) or _same(value, allowed.get(name)):
+            assert simulate_movie(**keywords)[0].ndim == 3
+        else:
+            with pytest.raises(SmlmError, match=name):
+                simulate_movie(**keywords)
+
+
+def _same(value, allowed):
+    return any(type(value) is type(good) and repr(value) == repr(good) for good in allowed or [])
+
+
+def test_light_that_no_integer_counts_is_refused():
+    """1e30 photons once came out as no light at all."""
+    with pytest.raises(ParameterError, match="Light.background"):
+        Light(background=1e30)
+    assert raw(2, (8, 8), light=Light(background=1e9, gradient=1e3)).max() == 65535
+
+
+def test_density_has_an_end():
+    with pytest.raises(ParameterError, match="Emitters.density"):
+        simulate_movie(2, (8, 8), emitters=Emitters(density=1e300))
 
 
 @pytest.mark.parametrize(
@@ -471,6 +546,13 @@ def test_impossible_parameters_are_named(kind, wrong):
     [
         ({"n_frames": 0}, "n_frames"),
         ({"n_frames": 2.5}, "n_frames"),
+        ({"n_frames": 2**32 + 1}, "n_frames"),
+        ({"shape": (4.0, 4)}, "shape"),
+        ({"seed": -1}, "seed"),
+        ({"seed": 1.0}, "seed"),
+        ({"emitters": Camera()}, "emitters"),
+        ({"chunks": (1, "a", 2)}, "chunks"),
+        ({"chunks": {"z": 1}}, "chunks"),
         ({"shape": (0, 4)}, "shape"),
         ({"shape": (4, 70_000)}, "shape"),
         ({"shape": (4,)}, "shape"),
@@ -481,5 +563,5 @@ def test_impossible_parameters_are_named(kind, wrong):
     ],
 )
 def test_impossible_movies_are_named(wrong, named):
-    with pytest.raises(ParameterError, match=named):
+    with pytest.raises(SmlmError, match=f"^{named}"):
         simulate_movie(**({"n_frames": 10} | wrong))

@@ -2,17 +2,16 @@
 
 from __future__ import annotations
 
-from itertools import pairwise
+from itertools import pairwise, product
 from typing import Any
 
 from dask._task_spec import List, Task, TaskRef
 
-from smlm_dask._graph.arrays import Kernel, Tasks, block, build
+from smlm_dask._graph.arrays import Kernel, Tasks, build
 
-LEVELS = 32
-STRIDE = (
-    10  # a step along the movie outweighs what the graphs of its chunks differ by: 2 ** 10 tasks
-)
+STRIDE = 10  # a step along the movie outweighs what the graphs of its chunks differ by: 2 ** 10 tasks
+DIGITS, BITS = 4, 6  # places have four digits of six bits: up to 2 ** 24 chunks, few nodes for a task
+LEVELS = STRIDE + DIGITS * BITS
 
 
 def placed(key: Any, left: int, kernel: Kernel, *arguments: Any) -> Task:
@@ -21,12 +20,13 @@ def placed(key: Any, left: int, kernel: Kernel, *arguments: Any) -> Task:
     Its graph needs ``LADDER``. Of the tasks that a result is made of, dask runs first the one with most
     tasks above it, and of equals the one whose key comes last as text, 9 before 10. Windows that
     cross chunks so ran far from their neighbours in time, the chunks they share were kept, and memory
-    grew with the movie. Here a task stands on nodes of a ladder, one for each bit of ``left``, so that
-    the tasks above it get fewer along the movie. They compute nothing, and no task waits for another's
-    samples: in a chain it would.
+    grew with the movie. Here a task stands on nodes of a ladder, one for each digit of ``left``, so
+    that the tasks above it get fewer along the movie. They compute nothing, and no task waits for
+    another's samples: in a chain it would.
     """
-    bits = [k for k in range(LEVELS - STRIDE) if left >> k & 1]
-    return Task(key, _run, List(*(block(LADDER, 0, k + STRIDE) for k in bits)), kernel, *arguments)
+    digits = ((n, left >> n * BITS & 2**BITS - 1) for n in range(DIGITS))
+    nodes = List(*(TaskRef((_NAME, n, digit)) for n, digit in digits if digit))
+    return Task(key, _run, nodes, kernel, *arguments)
 
 
 def gathered(key: Any, kernel: Kernel, *arguments: Any) -> Task:
@@ -36,19 +36,29 @@ def gathered(key: Any, kernel: Kernel, *arguments: Any) -> Task:
     of what it meets on that way in any order; it sorts the parts of what it comes back to. Here the
     heaviest is the top of the ladder.
     """
-    return Task(key, _run, block(LADDER, 0, LEVELS - 1), kernel, *arguments)
+    return Task(key, _run, TaskRef(_TOP), kernel, *arguments)
 
 
 def _run(_: Any, kernel: Kernel, *arguments: Any) -> Any:
     return kernel(*arguments)
 
 
+_NAME = "place"
+_TOP = (f"{_NAME}-level", LEVELS - 1, 0)
+
+
 def _ladder() -> Tasks:
-    """Two nodes a level, each on both of the level below: 2 ** (k + 1) - 1 tasks up to level k."""
-    levels = [[("place", side, k) for side in range(2)] for k in range(LEVELS)]
+    """Two nodes a level, each on both of the level below: 2 ** (k + 1) - 1 tasks up to level k.
+
+    A digit's node stands on the levels of its bits.
+    """
+    levels = [[(f"{_NAME}-level", k, side) for side in range(2)] for k in range(LEVELS)]
     tasks: Tasks = {key: Task(key, _nothing) for key in levels[0]}
     for below, level in pairwise(levels):
         tasks |= {key: Task(key, _nothing, *map(TaskRef, below)) for key in level}
+    for n, digit in product(range(DIGITS), range(2**BITS)):
+        own = [levels[STRIDE + n * BITS + k][0] for k in range(BITS) if digit >> k & 1]
+        tasks[_NAME, n, digit] = Task((_NAME, n, digit), _nothing, *map(TaskRef, own))
     return tasks
 
 
@@ -56,4 +66,4 @@ def _nothing(*_: Any) -> None:
     pass
 
 
-LADDER = build("place", _ladder(), [], ((1, 1), (1,) * LEVELS), "u1")
+LADDER = build(_NAME, _ladder(), [], ((1,) * DIGITS, (1,) * 2**BITS), "u1")

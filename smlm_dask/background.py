@@ -167,8 +167,8 @@ def background_sparse_median(
     -------
     xarray.Dataset
         ``series`` (window, y, x) adu in the movie's dtype, ``series_index`` (frame) 1,
-        ``series_offset`` (frame) adu, ``series_used`` (window) 1, ``window_start`` (window) 1 and
-        ``window_time`` (window). Lazy but for the times. Images that fall in a gap of the time axis
+        ``series_offset`` (frame) adu, ``series_used`` (window) 1, ``window_start`` (window) 1,
+        ``window_stop`` (window) 1 and ``window_time`` (window). Lazy but for the times. Images that fall in a gap of the time axis
         share their window, which is computed once.
 
     Raises
@@ -205,6 +205,7 @@ def background_sparse_median(
         "series_offset": (("frame",), _offset(movie, series, index, offset_rows)),
         "series_used": (("window",), used),
         "window_start": (("window",), starts),
+        "window_stop": (("window",), starts + window),
         "window_time": (("window",), times),
     }
     parameters = {"window": window, "step": step, "cleansing": cleansing, "assign": assign}
@@ -315,6 +316,6 @@ def _assignment(times: Any, starts: Any, step: float | None, window: int) -> tup
 def _offset(movie: xr.DataArray, series: Any, index: Any, rows: int | None) -> Any:
     if rows is None:
         return np.zeros(len(movie))
-    of_frames = _graph.frame_reduce(frame_level, _graph.movie_data(movie)[:, :rows], dtype="f8")
-    of_images = _graph.frame_reduce(frame_level, series[:, :rows], dtype="f8")
+    of_frames = _graph.frame_reduce(frame_level, _graph.movie_data(movie), rows, dtype="f8")
+    of_images = _graph.frame_reduce(frame_level, series, rows, dtype="f8")
     return _graph.series_map(frame_offset, of_frames, of_images, index, dtype="f8")

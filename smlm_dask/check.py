@@ -20,8 +20,8 @@ def shown(value: Any) -> str:
     """``repr`` in one line of bearable length, whatever was passed by mistake."""
     try:
         text = " ".join(repr(value).split())
-    except Exception as error:  # an int of more than 4300 digits; a broken __repr__
-        text = f"{type(value).__name__} ({type(error).__name__} when shown)"
+    except ValueError:  # an int of more than 4300 digits
+        text = f"{type(value).__name__} that is too long to show"
     return text if len(text) <= LONGEST else f"{text[:LONGEST]}..."
 
 
@@ -53,7 +53,10 @@ def pair(
 ) -> tuple[float, float]:
     """``value`` as two finite floats within the bounds; with ``alone`` one number stands for both."""
     two = (value, value) if alone and isinstance(value, numbers.Real) else value
-    if not (isinstance(two, tuple | list | np.ndarray) and np.ndim(two[:0]) == 1 and len(two) == 2):
+    size = (
+        two.shape if isinstance(two, np.ndarray) else isinstance(two, tuple | list) and (len(two),)
+    )
+    if size != (2,):
         one = f"a number{_bounds(above, at_least)} or " if alone else ""
         wanted = f"{one}a pair of numbers{_bounds(above, at_least)}"
         raise ParameterError(name, got=shown(value), wanted=wanted, fix=fix or f"check {name}")
@@ -81,10 +84,12 @@ def is_whole(value: Any) -> bool:
     return isinstance(value, numbers.Integral) and not isinstance(value, bool)
 
 
-def flag(name: str, value: Any) -> bool:
+def flag(name: str, value: Any, *, fix: str = "") -> bool:
     """``value`` if it is True or False, or a ``ParameterError``."""
     if not isinstance(value, bool | np.bool_):
-        raise ParameterError(name, got=shown(value), wanted="True or False", fix=f"{name}=True")
+        raise ParameterError(
+            name, got=shown(value), wanted="True or False", fix=fix or f"{name}=True"
+        )
     return bool(value)
 
 

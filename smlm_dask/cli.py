@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import socket
 import sys
 import tempfile
 from collections.abc import Iterator
@@ -17,15 +18,17 @@ import pandas as pd
 import xarray as xr
 from dask.diagnostics.progress import ProgressBar
 from distributed import Client
+from distributed.comm.addressing import get_address_host_port
 from zarr.codecs import BloscCodec
 
 from smlm_dask.background import background_sparse_median
+from smlm_dask.calibration import as_camera
 from smlm_dask.errors import ParameterError, SmlmError, StoreError
 from smlm_dask.gain import estimate_gain
 from smlm_dask.movie import check_movie, open_movie
 from smlm_dask.photons import integrate_photons
 from smlm_dask.psf import estimate_psf
-from smlm_dask.report import save_report, summarise
+from smlm_dask.report import is_report, save_report, summarise
 from smlm_dask.simulate import Camera, Emitters, Light, simulate_movie, truth_table
 from smlm_dask.store import open_results, store
 from smlm_dask.table import read_table, write_table
@@ -37,6 +40,7 @@ Results = dict[str, xr.Dataset]
 WINDOW = 200  # frames
 PSF_SIZE = 41  # pixels
 REFRESH_S = 0.2
+CONNECT_S = 5
 
 
 class _Commands(click.Group):
@@ -71,6 +75,7 @@ class Job:
     positions: Path | None = None
     scheduler: str | None = None
     window: int | None = None
+    gain: float | None = None
     offset: float | None = None
     quantum_efficiency: float = 1.0
     frame_time: float | None = None
@@ -106,6 +111,12 @@ class Job:
 )
 @click.option("--window", type=int, help=f"Frames in a window.  [default: {WINDOW}, or all]")
 @click.option(
+    "--gain",
+    type=float,
+    help="Camera gain if it is known, electrons per adu (with EM gain, divided by it); used instead "
+    "of the estimate.",
+)
+@click.option(
     "--offset",
     type=float,
     help="Camera level without light, adu; with it the column `background` (photon / pix) of the "
@@ -133,7 +144,11 @@ class Job:
     metavar="AXIS=INDEX",
     help="One plane or channel of a movie with more axes, e.g. --select z=0 --select c=1.",
 )
-@click.option("--report", type=click.Path(path_type=Path), help="Picture.  [default: OUT.png]")
+@click.option(
+    "--report",
+    type=click.Path(path_type=Path),
+    help="Picture (.png, .pdf or .svg).  [default: OUT with the suffix .png, x.png for x.zarr]",
+)
 @click.option("--overwrite", is_flag=True, help="Replace results and picture that are there.")
 def run(**options: Any) -> None:
     """Estimate gain, background and PSF of MOVIE, and photons at given positions.
@@ -148,6 +163,7 @@ def run(**options: Any) -> None:
 def _run(job: Job) -> Results:
     """Everything ``run`` does; the stored results."""
     _check_picture(job)
+    _check_scheduler(job.scheduler)
     movie = _open(job)
     table = None if job.positions is None else read_table(job.positions, pixel_size=job.pixel_size)
     results = _build(job, movie, table)
@@ -162,7 +178,16 @@ def _run(job: Job) -> Results:
 
 def _check_picture(job: Job) -> None:
     """Before the long computation, not after it."""
-    if job.picture.exists() and not job.overwrite:
+    # The picture of results that were deleted since goes with them; no other one does.
+    left = job.report is None and not job.out.exists() and is_report(job.picture)
+    if job.picture == job.out:
+        raise StoreError(
+            str(job.out),
+            got="one name for the store and the picture",
+            wanted="two",
+            fix="--out results.zarr, or --report",
+        )
+    if job.picture.exists() and not job.overwrite and not left:
         raise StoreError(
             str(job.picture),
             got="something there already",
@@ -170,10 +195,15 @@ def _check_picture(job: Job) -> None:
             fix="--overwrite, or --report",
         )
     known = sorted(f".{kind}" for kind in ("png", "pdf", "svg"))
-    if job.picture.suffix not in known or not job.picture.parent.is_dir():
+    folder = job.picture.parent
+    if job.picture.suffix not in known or job.picture.is_dir() or not folder.is_dir():
         raise StoreError(
             str(job.picture),
-            got=f"suffix {job.picture.suffix!r} in {job.picture.parent}",
+            got=f"no folder {str(folder)!r}"
+            if not folder.is_dir()
+            else "a folder"
+            if job.picture.is_dir()
+            else f"suffix {job.picture.suffix!r}",
             wanted=f"{', '.join(known)} in a folder that exists",
             fix="--report results.png",
         )
@@ -213,9 +243,7 @@ def _selection(pairs: tuple[str, ...]) -> dict[str, int]:
 def _build(job: Job, movie: xr.DataArray, table: pd.DataFrame | None) -> Results:
     """All results, lazily."""
     window, size = _window(job, movie), _size(job, movie)
-    camera = estimate_gain(
-        movie, window=window, offset=job.offset, quantum_efficiency=job.quantum_efficiency
-    )
+    camera = _camera(job, movie, window)
     background = background_sparse_median(movie, window=window)
     psf = estimate_psf(movie, window=window, size_pixels=size)
     results = {"camera": camera, "background": background, "psf": psf}
@@ -226,6 +254,19 @@ def _build(job: Job, movie: xr.DataArray, table: pd.DataFrame | None) -> Results
         )
         results["signal"] = signal
     return results
+
+
+def _camera(job: Job, movie: xr.DataArray, window: int) -> xr.Dataset:
+    """What the user knows about the camera, or else what the movie tells."""
+    known: dict[str, Any] = {
+        "offset": job.offset,
+        "quantum_efficiency": job.quantum_efficiency,
+    }
+    if job.gain is None:
+        return estimate_gain(movie, window=window, **known)
+    if job.positions is None:
+        _note("the gain that is given counts for photons, and those need --positions")
+    return as_camera(job.gain, **known)
 
 
 def _window(job: Job, movie: xr.DataArray) -> int:
@@ -267,8 +308,37 @@ def _progress(scheduler: str | None) -> Iterator[None]:
         with ProgressBar(out=sys.stderr):
             yield
         return
-    with Client(scheduler) as client, _counting(client):
+    with _connect(scheduler) as client, _counting(client):
         yield
+
+
+def _check_scheduler(address: str | None) -> None:
+    """Knock at the door: a client that meets nobody takes half a minute and ends in a traceback."""
+    if address is None:
+        return
+    try:
+        socket.create_connection(get_address_host_port(address), timeout=CONNECT_S).close()
+    except (OSError, ValueError, OverflowError) as error:
+        raise _no_scheduler(address, error) from error
+
+
+def _connect(address: str) -> Client:
+    try:
+        client = Client(address, timeout=CONNECT_S)
+    except (OSError, TypeError, ValueError) as error:  # TypeError: encrypted, and no certificate
+        raise _no_scheduler(address, error) from error
+    if not client.scheduler_info()["workers"]:
+        _note("the scheduler has no workers: nothing is computed before it has")
+    return client
+
+
+def _no_scheduler(address: str, error: Exception) -> ParameterError:
+    return ParameterError(
+        "--scheduler",
+        got=f"{address!r}, where no scheduler answers ({error})",
+        wanted="the address of a running dask scheduler",
+        fix="start one with: dask scheduler; it prints its address, e.g. tcp://10.0.0.1:8786",
+    )
 
 
 @contextmanager

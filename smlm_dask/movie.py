@@ -241,6 +241,13 @@ def check_samples(samples: xr.DataArray) -> xr.DataArray:
 
 def select_map(name: str, values: xr.DataArray, movie: xr.DataArray) -> xr.DataArray:
     """A number as it is, or the part of a (y, x) map that lies under the movie."""
+    if values.dtype.kind not in "iuf":
+        raise ParameterError(
+            name,
+            got=f"dtype {values.dtype}",
+            wanted="real numbers",
+            fix=f'{name}.astype("float64") if they are numbers',
+        )
     if values.ndim == 0:
         return values
     fits = values.dims == ("y", "x") and all(

@@ -33,6 +33,7 @@ SERIES: dict[str, tuple[str, ...]] = {
     "series_index": ("frame",),
     "series_offset": ("frame",),
 }
+WINDOWS = ("window_start", "window_stop", "series_used")
 SPLINE = ("knots_y", "knots_x", "knots_z", "coefficients")
 OPTIONAL = ("x", "y", "z", "sigma", "sigma_y", "sigma_x", "theta")
 
@@ -143,28 +144,31 @@ class _Light:
     """Frames to integrate; ``flat`` where the background under the emitters is known from the movie."""
 
     data: Any
-    series: tuple[Any, Any, Any] | None
+    series: _graph.Series | None
     flat: bool
 
     @property
     def local(self) -> list[Any]:
         """What a task needs of its own frames only."""
-        known = self.series is not None and not _graph.is_lazy(self.series[1])
-        return [self.data, *(self.series if known and self.series else ())]
+        known = self.series is not None and self.series.known
+        return [self.data, *(self._of_series if known else ())]
 
     @property
     def outer(self) -> tuple[Any, ...]:
         """A series with a lazy index: which images a frame needs is known when all of them are."""
-        return self.series if self.series is not None and len(self.local) == 1 else ()
+        return self._of_series if self.series is not None and not self.series.known else ()
+
+    @property
+    def _of_series(self) -> tuple[Any, ...]:
+        return (self.series.images, self.series.index, self.series.offset) if self.series else ()
 
     def again(self, outer: tuple[Any, ...]) -> _Light:
         """The same light from a second reading of the movie, so that ``outer`` may come from the first."""
         if self.series is None or self.outer:
             return replace(self, data=_graph.second_pass([self.data], outer)[0])
-        images, index, offset = self.series
-        lazy = [self.data, _graph.from_array(images), _graph.from_array(offset)]
-        data, images, offset = _graph.second_pass(lazy, outer)
-        return replace(self, data=data, series=(images, index, offset))
+        images, offset = map(_graph.from_array, (self.series.images, self.series.offset))
+        data, images, offset = _graph.second_pass([self.data, images, offset], outer)
+        return replace(self, data=data, series=replace(self.series, images=images, offset=offset))
 
 
 def _as_frames(crops: xr.DataArray) -> xr.DataArray:
@@ -215,13 +219,21 @@ def _light(movie: xr.DataArray, background: xr.Dataset | xr.DataArray | None) ->
         return _Light(_graph.frame_difference(data, background.data), None, flat=True)
     if isinstance(background, xr.Dataset) and "series" in background:
         _check_series(movie, background)
-        return _Light(data, tuple(background[n].data for n in SERIES), flat=True)
+        return _Light(data, _series(background), flat=True)
     raise DimsError(
         "background",
         got=f"{type(background).__name__} with dims {tuple(getattr(background, 'dims', ()))}",
         wanted="the Dataset of background_sparse_median or a (frame, y, x) DataArray",
         fix="pass background=smlm.background_sparse_median(movie)",
     )
+
+
+def _series(background: xr.Dataset) -> _graph.Series:
+    images, index, offset = (background[n].data for n in SERIES)
+    around = [background[n].data for n in WINDOWS if n in background]
+    if len(around) < len(WINDOWS) or any(map(_graph.is_lazy, around[:2])):
+        return _graph.Series(images, index, offset)
+    return _graph.Series(images, index, offset, *around)
 
 
 def _check_series(movie: xr.DataArray, background: xr.Dataset) -> None:
@@ -476,9 +488,9 @@ def _offset(movie: xr.DataArray, camera: Calibration) -> Any:
 
 def _variables(result: Any, method: str) -> dict[str, tuple[tuple[str, ...], Any]]:
     wanted = ("psf_sum", "psf_square") if method == "weighted" else ("border_level",)
-    columns = {name: result[:, i] for i, name in enumerate(RESULTS)}
+    places = {name: i for i, name in enumerate(RESULTS)}
     values: dict[str, tuple[tuple[str, ...], Any]] = {
-        name: (("emitter",), columns[name]) for name in ("photons", *wanted)
+        name: (("emitter",), _graph.column(result, places[name])) for name in ("photons", *wanted)
     }
-    values["status"] = ("emitter",), columns["status"].astype("u1")
+    values["status"] = ("emitter",), _graph.column(result, places["status"], "u1")
     return values

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
 
 import numpy as np
 import xarray as xr
+from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.layout_engine import ConstrainedLayoutEngine
 
@@ -14,11 +15,13 @@ from smlm_dask import plot
 from smlm_dask.kernels.reason import Reason
 from smlm_dask.plot import reason_words
 
-__all__ = ["draw_report", "save_report", "summarise"]
+__all__ = ["draw_report", "is_report", "save_report", "summarise"]
 
 Results = Mapping[str, xr.Dataset]
 
 INDENT = 12
+MOST_PANELS = 6
+MADE_BY = "smlm_dask report"  # in the picture's metadata
 
 
 def summarise(results: Results) -> str:
@@ -38,6 +41,8 @@ Lines = list[tuple[str, str]]
 
 
 def _camera(camera: xr.Dataset) -> Lines:
+    if "signal_mean" not in camera:
+        return [("gain", f"{float(camera['gain']):.4g} electron / adu, given")]
     values = camera["signal_mean"].to_numpy()
     values = values[np.isfinite(values)]
     low, high = np.percentile(values, (5, 95)) if values.size else (np.nan, np.nan)
@@ -57,6 +62,10 @@ def _background(background: xr.Dataset) -> Lines:
 
 
 def _psf(psf: xr.Dataset) -> Lines:
+    if "status" not in psf:
+        widths = {n: float(psf[n]) for n in ("sigma_x", "sigma_y") if n in psf}
+        words = ", ".join(f"{n} {v:.4g} nm" for n, v in widths.items()) or "a cubic spline"
+        return [("PSF", f"{words}, given")]
     if int(psf["status"]) != Reason.OK:
         return [("PSF", f"no answer: {reason_words(psf['status'])}")]
     sigma, x, y, theta = (float(psf[n]) for n in ("sigma", "sigma_x", "sigma_y", "theta"))
@@ -84,7 +93,8 @@ def draw_report(results: Results, *, title: str = "") -> Figure:
     Parameters
     ----------
     results : mapping of name to Dataset
-        ``camera``, ``background``, ``psf`` and, if there were positions, ``signal``.
+        Those there are of ``camera``, ``background``, ``psf`` and ``signal``. What was given and not
+        estimated has no panel.
     title : str
         Stands above all panels.
     """
@@ -92,16 +102,29 @@ def draw_report(results: Results, *, title: str = "") -> Figure:
     figure = Figure(figsize=(15, 8.5), layout=layout)
     figure.suptitle(title)
     axes = figure.subplots(2, 3).ravel()
-    plot.plot_gain_curve(axes[0], results["camera"])
-    plot.plot_level(axes[1], results["camera"])
-    plot.plot_background(axes[2], results["background"])
-    plot.plot_psf(axes[3], results["psf"])
-    plot.plot_psf_profile(axes[4], results["psf"])
-    if "signal" in results:
-        plot.plot_photons(axes[5], results["signal"])
-    else:
-        plot.plot_background_trace(axes[5], results["background"])
+    panels = _panels(results)
+    for place, (draw, result) in zip(axes, panels, strict=False):
+        draw(place, result)
+    for place in axes[len(panels) :]:
+        place.set_axis_off()
     return figure
+
+
+def _panels(results: Results) -> list[tuple[Callable[[Axes, xr.Dataset], None], xr.Dataset]]:
+    """What to draw, the trace of the background only where there is room."""
+    wanted: list[tuple[Callable[[Axes, xr.Dataset], None], str, str]] = [
+        (plot.plot_gain_curve, "camera", "signal_mean"),
+        (plot.plot_level, "camera", "signal_mean"),
+        (plot.plot_background, "background", "series"),
+        (plot.plot_psf, "psf", "psf_image"),
+        (plot.plot_psf_profile, "psf", "psf_image"),
+        (plot.plot_photons, "signal", "photons"),
+        (plot.plot_background_trace, "background", "series"),
+    ]
+    known = [
+        (draw, results[name]) for draw, name, needed in wanted if needed in results.get(name, ())
+    ]
+    return known[:MOST_PANELS]
 
 
 def save_report(results: Results, path: str | Path, *, title: str = "") -> Path:
@@ -116,5 +139,19 @@ def save_report(results: Results, path: str | Path, *, title: str = "") -> Path:
     title : str
         Stands above all panels.
     """
-    draw_report(results, title=title).savefig(path, dpi=110)
-    return Path(path)
+    path = Path(path)
+    key = "Software" if path.suffix == ".png" else "Creator"
+    draw_report(results, title=title).savefig(path, dpi=110, metadata={key: MADE_BY})
+    return path
+
+
+def is_report(path: str | Path) -> bool:
+    """Whether a file is a picture that ``save_report`` wrote.
+
+    Parameters
+    ----------
+    path : path
+        Any file, or none.
+    """
+    path = Path(path)
+    return path.is_file() and MADE_BY.encode() in path.read_bytes()

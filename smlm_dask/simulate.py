@@ -61,10 +61,10 @@ def _check(part: Any, rules: Mapping[str, Rule]) -> None:
     """Replace every value by a plain one of its type, which json knows, or raise."""
     for field in fields(part):
         what, value = f"{type(part).__name__}.{field.name}", getattr(part, field.name)
+        fix = f"{field.name}={field.default}, as it is by default"
         if isinstance(field.default, bool):
-            value = flag(what, value)
+            value = flag(what, value, fix=fix)
         elif value is not None or field.default is not None:
-            fix = f"{field.name}={field.default}, as it is by default"
             value = rules[field.name](what, value, fix=fix)
         object.__setattr__(part, field.name, value)
 

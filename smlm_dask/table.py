@@ -139,7 +139,7 @@ def write_table(
 
 
 def _write(text: pd.DataFrame, part: Path, path: Path, thunderstorm: bool) -> None:
-    if path.suffix in TEXT:
+    if path.suffix.lower() in TEXT:
         headers = pd.DataFrame(columns=text.columns)
         quoting = 2 if thunderstorm else 0
         headers.to_csv(part, sep=_separator(path), index=False, quoting=quoting)  # type: ignore[call-overload]
@@ -158,7 +158,7 @@ def _write(text: pd.DataFrame, part: Path, path: Path, thunderstorm: bool) -> No
 
 def _check_target(path: Path, thunderstorm: bool) -> None:
     wanted = TEXT if thunderstorm else (*TEXT, *PARQUET)
-    if path.suffix not in wanted:
+    if path.suffix.lower() not in wanted:
         raise TableError(
             str(path), got=repr(path.suffix), wanted=" or ".join(wanted), fix="rename the file"
         )
@@ -276,13 +276,13 @@ def _read(path: Path) -> pd.DataFrame:
     if not path.exists():
         raise TableError(str(path), got="no such file", wanted="a file", fix="check the path")
     known = (*TEXT, *PARQUET, *HDF5)
-    if path.suffix not in known and not path.is_dir():
+    if path.suffix.lower() not in known and not path.is_dir():
         wanted = f"{', '.join(known[:-1])} or {known[-1]}"
         raise TableError(str(path), got=repr(path.suffix), wanted=wanted, fix="rename the file")
     try:
-        if path.is_dir() or path.suffix in PARQUET:
+        if path.is_dir() or path.suffix.lower() in PARQUET:
             return _read_parquet(path)
-        return _read_hdf5(path) if path.suffix in HDF5 else _read_text(path)
+        return _read_hdf5(path) if path.suffix.lower() in HDF5 else _read_text(path)
     except SmlmError:
         raise
     except Exception as error:  # a damaged file makes its library raise anything at all
@@ -296,7 +296,7 @@ def _first_line(error: Exception) -> str:
 
 
 def _read_parquet(path: Path) -> pd.DataFrame:
-    if path.is_dir() and not any(p.suffix in PARQUET for p in path.rglob("*")):
+    if path.is_dir() and not any(p.suffix.lower() in PARQUET for p in path.rglob("*")):
         raise TableError(
             str(path),
             got="a folder without .parquet or .pq files",
@@ -350,7 +350,7 @@ def _is_number(text: str) -> bool:
 
 
 def _separator(path: Path) -> str:
-    return "\t" if path.suffix == ".tsv" else ","
+    return "\t" if path.suffix.lower() == ".tsv" else ","
 
 
 def _read_hdf5(path: Path) -> pd.DataFrame:

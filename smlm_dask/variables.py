@@ -71,6 +71,9 @@ VARIABLES: dict[str, Variable] = {
     "window_start": _variable(
         "window", "1", "position of a window's first frame on the frame axis"
     ),
+    "window_stop": _variable(
+        "window", "1", "position of a window's frame after the last on the frame axis"
+    ),
     "window_time": _variable(
         "window", "", "nominal time of a background image, in the unit of time"
     ),

@@ -102,7 +102,7 @@ def test_a_block_makes_a_dataset(movies, block):
 
 def test_a_tree_that_lacks_a_channel(movies):
     cameras = xr.DataTree.from_dict({"red": smlm.as_camera(1.0)})
-    with pytest.raises(ParameterError, match="camera by channel.*red.*green"):
+    with pytest.raises(ParameterError, match=r"camera by channel.*red.*green"):
         smlm.map_channels(
             smlm.integrate_photons, movies, _spots(None), camera=cameras, psf=120.0, size_pixels=7
         )
@@ -110,7 +110,7 @@ def test_a_tree_that_lacks_a_channel(movies):
 
 def test_values_that_lack_a_channel_are_named_whatever_their_keys(movies):
     numbered = {1: movies["red"], "a": movies["green"]}
-    with pytest.raises(ParameterError, match="radius by channel.*'1', 'a'"):
+    with pytest.raises(ParameterError, match=r"radius by channel.*'1', 'a'"):
         smlm.map_channels(smlm.background_spatial_mean, numbered, radius={1: 3.0})
 
 

@@ -4,20 +4,24 @@ from __future__ import annotations
 
 import re
 import runpy
+import shutil
+import socket
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any
+from typing import Any, ClassVar, Self
 
 import numpy as np
 import pytest
 import tifffile
 import xarray as xr
 from click.testing import CliRunner, Result
+from matplotlib.figure import Figure
 from zarr.codecs import BloscCodec
 
 import smlm_dask as smlm
 from smlm_dask.cli import main
 from smlm_dask.readers.raw import RawFrames
+from smlm_dask.report import is_report, save_report, summarise
 from smlm_dask.simulate import Emitters, Light
 
 ROOT = Path(__file__).parents[1]
@@ -248,6 +252,79 @@ def test_results_are_replaced_only_when_asked(short: Path, tmp_path: Path) -> No
     assert stored(out)["psf"].sizes["lag_x"] == 7
 
 
+def test_the_picture_of_deleted_results_is_replaced_and_no_other(
+    short: Path, tmp_path: Path
+) -> None:
+    out, picture = tmp_path / "results.zarr", tmp_path / "results.png"
+    good(run(short, out, "--size-pixels", 9))
+    refused(run(short, out, "--size-pixels", 9), "results.png", "something there already")
+    shutil.rmtree(out)
+    elsewhere = "--report", picture
+    refused(
+        run(short, out, "--size-pixels", 9, *elsewhere), "results.png", "something there already"
+    )
+    good(run(short, out, "--size-pixels", 9))
+    shutil.rmtree(out)
+    picture.write_bytes(b"\x89PNG of my own")
+    refused(run(short, out, "--size-pixels", 9), "results.png", "something there already")
+    assert picture.read_bytes() == b"\x89PNG of my own"
+
+
+def test_the_store_has_another_name_than_the_picture(short: Path, tmp_path: Path) -> None:
+    refused(run(short, tmp_path / "r.png"), "one name for the store and the picture")
+
+
+@pytest.mark.parametrize("suffix", ["png", "pdf", "svg"])
+def test_our_pictures_are_known(suffix: str, tmp_path: Path) -> None:
+    path = save_report({}, tmp_path / f"r.{suffix}")
+    assert is_report(path)
+    assert not is_report(tmp_path)
+    assert not is_report(tmp_path / "none.png")
+    Figure().savefig(tmp_path / f"mine.{suffix}")
+    assert not is_report(tmp_path / f"mine.{suffix}")
+
+
+def test_a_gain_that_is_known_is_used(folder: Path, movie: xr.DataArray, tmp_path: Path) -> None:
+    options = "--gain", 0.5, "--quantum-efficiency", 0.8, "--offset", 100
+    options += "--positions", folder / "lit.csv", "--size-pixels", SIZE
+    text = good(run(folder / "movie.zarr", tmp_path / "r.zarr", *options))
+    assert "gain        0.5 electron / adu, given" in text
+    assert "level" not in text
+    camera = smlm.as_camera(0.5, offset=100.0, quantum_efficiency=0.8)
+    found = stored(tmp_path / "r.zarr")
+    xr.testing.assert_equal(found["camera"], camera)
+    assert "as_camera" in found["camera"].attrs["history"]
+    spots, psf = (
+        smlm.read_table(folder / "lit.csv"),
+        smlm.estimate_psf(movie, size_pixels=int(SIZE)),
+    )
+    wanted = smlm.integrate_photons(movie, spots, camera=camera, psf=psf)
+    xr.testing.assert_equal(found["signal"], wanted.compute())
+    assert (tmp_path / "r.png").read_bytes().startswith(b"\x89PNG")
+
+
+@no_pictures
+def test_a_gain_without_positions_is_said_to_have_no_use(short: Path, tmp_path: Path) -> None:
+    text = good(run(short, tmp_path / "r.zarr", "--size-pixels", 9, "--gain", 0.5))
+    assert "note        the gain that is given counts for photons" in text
+
+
+def test_positions_without_rows(short: Path, tmp_path: Path) -> None:
+    movie, *options = no_rows(tmp_path)
+    text = good(run(Path(str(movie)), tmp_path / "r.zarr", "--size-pixels", 9, *options))
+    assert "photons     0 of 0 emitters" in text
+    assert stored(tmp_path / "r.zarr")["signal"].sizes["emitter"] == 0
+
+
+def test_a_psf_that_is_given_is_said_so() -> None:
+    assert summarise({"psf": smlm.as_psf(120.0)}) == (
+        "PSF         sigma_x 120 nm, sigma_y 120 nm, given"
+    )
+    knots = np.array([-300.0] * 4 + [300.0] * 4)
+    spline = smlm.as_spline_psf(knots, knots, knots, np.ones((4, 4, 4)))
+    assert summarise({"psf": spline}) == "PSF         a cubic spline, given"
+
+
 @no_pictures
 def test_a_cluster_gives_the_same_numbers(result: Result, folder: Path, tmp_path: Path) -> None:
     distributed = pytest.importorskip("distributed")
@@ -282,9 +359,14 @@ def outside(folder: Path) -> list[object]:
     return [folder / "short.tif", "--positions", folder / "spots.csv"]
 
 
+def no_rows(folder: Path) -> list[object]:
+    (folder / "spots.csv").write_text("frame,x,y\n")
+    return [folder / "short.tif", "--positions", folder / "spots.csv"]
+
+
 WRONG: dict[str, tuple[Callable[[Path], list[object]], list[str]]] = {
     "no such movie": (lambda d: [d / "none.tif"], ["none.tif", "no such file"]),
-    "one frame": (one_frame, ["movie: got 1 frames", "at least 2"]),
+    "one frame": (one_frame, ["movie: got 1 frame", "at least 2"]),
     "no format": (lambda d: [d / "short.xyz"], ["wanted a zarr store or one of"]),
     "no positions": (
         lambda d: [d / "short.tif", "--positions", d / "none.csv"],
@@ -300,7 +382,21 @@ WRONG: dict[str, tuple[Callable[[Path], list[object]], list[str]]] = {
     "picture": (lambda d: [d / "short.tif", "--report", d / "a.txt"], [".pdf, .png, .svg"]),
     "folder": (
         lambda d: [d / "short.tif", "--report", d / "no" / "a.png"],
-        ["a folder that exists"],
+        ["no folder", "a folder that exists"],
+    ),
+    "picture is a folder": (
+        lambda d: [d / "short.tif", "--overwrite", "--report", d / "folder.png"],
+        ["folder.png: got a folder"],
+    ),
+    "damaged positions": (
+        lambda d: [d / "short.tif", "--positions", d / "short.parquet"],
+        ["short.parquet", "undamaged table"],
+    ),
+    "gain": (lambda d: [d / "short.tif", "--gain", 0], ["gain", "above 0"]),
+    "no gain": (lambda d: [d / "short.tif", "--gain", "nan"], ["gain", "finite"]),
+    "crop": (
+        lambda d: [*no_rows(d), "--crop", 99],
+        ["size_pixels", "99"],
     ),
 }
 
@@ -309,19 +405,57 @@ WRONG: dict[str, tuple[Callable[[Path], list[object]], list[str]]] = {
 def test_wrong_input_ends_with_one_line(short: Path, case: str) -> None:
     make, words = WRONG[case]
     folder = short.parent
+    (folder / "folder.png").mkdir()
+    (folder / "short.parquet").write_text("no table")
     refused(run(*[(a := make(folder))[0], folder / "results.zarr", *a[1:]]), *words)  # type: ignore[arg-type]
     assert not (folder / "results.zarr").exists()
     assert not (folder / "results.png").exists()
 
 
-def test_a_scheduler_that_is_not_there(
+@pytest.mark.parametrize("address", ["tcp://127.0.0.1:1", "127.0.0.1:1", "nowhere", "a://b:1", ""])
+def test_a_scheduler_that_is_not_there(short: Path, tmp_path: Path, address: str) -> None:
+    result = run(short, tmp_path / "r.zarr", "--scheduler", address)
+    refused(result, "--scheduler", f"{address!r}", "no scheduler answers", "dask scheduler")
+    assert len(result.stderr.splitlines()) == 1
+    assert not (tmp_path / "r.zarr").exists()
+
+
+def test_a_scheduler_that_does_not_let_us_in(
     short: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    def nobody(address: str) -> None:
-        raise OSError(f"Timed out trying to connect to {address}")
+    def closed(address: str, timeout: float) -> None:
+        raise TypeError("TLS expects a `ssl_context` argument")
 
-    monkeypatch.setattr("smlm_dask.cli.Client", nobody)
-    refused(run(short, tmp_path / "r.zarr", "--scheduler", "tcp://127.0.0.1:1"), "Timed out")
+    monkeypatch.setattr("smlm_dask.cli.Client", closed)
+    with socket.create_server(("127.0.0.1", 0)) as server:
+        address = f"tls://127.0.0.1:{server.getsockname()[1]}"
+        refused(run(short, tmp_path / "r.zarr", "--scheduler", address), "--scheduler", "TLS")
+
+
+@no_pictures
+def test_a_scheduler_without_workers_is_said(
+    short: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    class Alone:
+        futures: ClassVar[dict[str, object]] = {}
+
+        def __init__(self, address: str, timeout: float) -> None:
+            pass
+
+        def scheduler_info(self) -> dict[str, dict[str, object]]:
+            return {"workers": {}}
+
+        def __enter__(self) -> Self:
+            return self
+
+        def __exit__(self, *_: object) -> None:
+            pass
+
+    monkeypatch.setattr("smlm_dask.cli.Client", Alone)
+    with socket.create_server(("127.0.0.1", 0)) as server:
+        address = f"tcp://127.0.0.1:{server.getsockname()[1]}"
+        text = good(run(short, tmp_path / "r.zarr", "--size-pixels", 9, "--scheduler", address))
+    assert "note        the scheduler has no workers" in text
 
 
 def test_a_folder_that_is_no_store_is_never_removed(short: Path, tmp_path: Path) -> None:
@@ -365,7 +499,7 @@ def test_demo_writes_into_no_folder_that_has_a_movie(tmp_path: Path) -> None:
 
 @no_pictures
 def test_demo_of_one_frame_is_refused(tmp_path: Path) -> None:
-    refused(call("demo", "--frames", 1, "--out", tmp_path / "demo"), "movie: got 1 frames")
+    refused(call("demo", "--frames", 1, "--out", tmp_path / "demo"), "movie: got 1 frame")
 
 
 def test_version_and_help() -> None:
@@ -374,6 +508,9 @@ def test_version_and_help() -> None:
     text = good(call("run", "--help"))
     for option in ("--pixel-size", "--positions", "--scheduler", "--quantum-efficiency", "nm"):
         assert option in text
+    words = " ".join(text.split())
+    assert "OUT with the suffix .png, x.png for x.zarr" in words
+    assert "electrons per adu" in words
     assert call("run", "movie.tif").exit_code == 2
 
 
@@ -411,4 +548,4 @@ def test_a_picture_of_one_frame_is_no_movie(tmp_path: Path) -> None:
     with np.load(REAL / "sdt_bead_img.npz") as file:
         np.save(tmp_path / "bead.npy", file[file.files[0]][None])
     refused(run(REAL / "sdt_bead_img.npz", tmp_path / "r.zarr"), "sdt_bead_img.npz")
-    refused(run(tmp_path / "bead.npy", tmp_path / "r.zarr"), "movie: got 1 frames", "at least 2")
+    refused(run(tmp_path / "bead.npy", tmp_path / "r.zarr"), "movie: got 1 frame", "at least 2")

@@ -227,3 +227,196 @@ def test_a_missing_spline_is_a_syntax_error():
 def test_no_channels():
     assert smlmlp.detect_gain([])[0] == []
     assert smlmlp.bkgd_spatial_mean([])[0] == []
+
+
+# ------------------------------------------------------------------ input that cannot be
+
+FLAT = np.ones((4, 32, 32), "f4")
+
+
+@pytest.mark.parametrize("channels", [None, 3, "ab", FLAT, {"a": FLAT}, [None], ["a"], [FLAT[0]]])
+@pytest.mark.parametrize(
+    "function",
+    [
+        smlmlp.detect_gain,
+        smlmlp.bkgd_spatial_mean,
+        smlmlp.blink_spatial_psf,
+        smlmlp.crop_remove_bkgd,
+        smlmlp.integrate_crop,
+    ],
+)
+def test_channels_that_are_none(function, channels):
+    with pytest.raises(SmlmError, match=r"channels|movie|crops"):
+        function(channels)
+
+
+@pytest.mark.parametrize("nbins", [None, "50", np.nan, 0, -1, 50.0, [50], 10**9])
+def test_bins_that_cannot_be(nbins):
+    with pytest.raises(SmlmError, match="nbins"):
+        smlmlp.detect_gain([FLAT], nbins)
+
+
+@pytest.mark.parametrize(
+    "radii",
+    [
+        None,
+        "a",
+        np.nan,
+        -1,
+        np.inf,
+        1e12,
+        1j,
+        True,
+        {},
+        (1, 2, 3),
+        [[1, 2, 3]],
+        [(1, "a")],
+        [None],
+        [[]],
+    ],
+)
+def test_radii_that_cannot_be(radii):
+    with pytest.raises(SmlmError, match="channels_mean_radii_pix"):
+        smlmlp.bkgd_spatial_mean([FLAT], radii)
+
+
+def test_pairs_and_numbers_may_be_mixed():
+    found = smlmlp.bkgd_spatial_mean([FLAT] * 2, [3, (1, 2)])[2]["channels_mean_radii_pix"]
+    assert found == [(3, 3), (1, 2)]
+    found = smlmlp.bkgd_spatial_mean([FLAT] * 3, [(1, 2), [3], np.array(4.0)[()]])[2]
+    assert found["channels_mean_radii_pix"] == [(1, 2), (3, 3), (4, 4)]
+    found = smlmlp.bkgd_spatial_mean([FLAT], np.array(4.0))[2]
+    assert found["channels_mean_radii_pix"] == [(4, 4)]
+
+
+@pytest.mark.parametrize(
+    "corrections",
+    [[], [1.0], (1.0, 1.0), "ab", 3, [None, 1.0], ["a", 1.0], {0: 1.0, 1: 1.0}, np.ones(2, "i4")],
+)
+def test_noise_corrections_that_cannot_be(corrections):
+    with pytest.raises(SmlmError, match="noise_corrections"):
+        smlmlp.bkgd_spatial_mean([FLAT] * 2, 3.0, None, corrections)
+
+
+def buffer(*shape, dtype="f4"):
+    return np.zeros(shape, dtype)
+
+
+BUFFERS = {
+    "none": [],
+    "one": [buffer(4, 32, 32)],
+    "three": [buffer(4, 32, 32)] * 3,
+    "short": [buffer(3, 32, 32), buffer(4, 32, 32)],
+    "narrow": [buffer(4, 31, 32), buffer(4, 32, 32)],
+    "flat": [buffer(4, 32), buffer(4, 32, 32)],
+    "double": [buffer(4, 32, 32, dtype="f8"), buffer(4, 32, 32)],
+    "read-only": [np.broadcast_to(np.float32(0), (4, 32, 32)), buffer(4, 32, 32)],
+    "lists": [[1], [2]],
+    "nothing": [None, None],
+    "number": 3,
+    "same": [buffer(4, 32, 32)] * 2,
+}
+
+
+@pytest.mark.parametrize("name", BUFFERS)
+def test_buffers_that_cannot_be(name):
+    corrections = [1.0, 1.0]
+    with pytest.raises(SmlmError, match="bkgds"):
+        smlmlp.bkgd_spatial_mean([FLAT] * 2, 3.0, BUFFERS[name], corrections)
+    assert corrections == [1.0, 1.0]
+
+
+@pytest.mark.parametrize("crop_pix", [None, "9", 0, -1, np.nan, 9.0, [9], 1, 33])
+def test_crops_of_the_autocorrelation_that_cannot_be(crop_pix):
+    with pytest.raises(SmlmError, match=r"crop_pix|size_pixels"):
+        smlmlp.blink_spatial_psf([FLAT], crop_pix)
+
+
+@pytest.mark.parametrize("bad", ["no", None, 1.5])
+def test_removal_is_wanted_or_not(bad):
+    with pytest.raises(SmlmError, match="remove_bkgd"):
+        smlmlp.blink_spatial_psf([FLAT], 9, remove_bkgd=bad)
+
+
+CROPS = np.random.default_rng(0).poisson(50, (4, 9, 9)).astype("f4")
+NOTHING = np.zeros(0)
+
+
+@pytest.mark.parametrize("dtype", ["f4", "u2", "f8"])
+def test_no_crops_give_no_numbers(dtype):
+    none = CROPS[:0].astype(dtype)
+    (corrected,), info = smlmlp.crop_remove_bkgd([none])
+    assert corrected.shape == (0, 9, 9)
+    assert corrected.dtype == info["border_medians"][0].dtype == ("f8" if dtype == "f8" else "f4")
+    assert np.asarray(info["border_medians"][0]).size == 0
+
+
+@pytest.mark.parametrize("model", ["isogauss", "gauss"])
+@pytest.mark.parametrize("weighted", [True, False])
+def test_no_detections_have_no_photons(weighted, model):
+    columns = dict.fromkeys(("x_fit", "y_fit", "os_fit"), NOTHING)
+    keywords = {"channels_weighted_integrations": weighted, "channels_fit_models": model}
+    intensity, info = smlmlp.integrate_crop([CROPS[:0]], NOTHING, NOTHING, **columns, **keywords)
+    assert np.asarray(intensity).shape == (0,)
+    assert intensity.dtype == np.float32
+    assert ("border_medians" in info) != weighted
+    assert info["psf_sums"][0].dtype == ("f8" if weighted else "f4")
+
+
+def test_a_channel_without_detections_leaves_the_other_as_it_is():
+    n4 = np.zeros(4)
+    columns = {"x_fit": n4 + 4, "y_fit": n4 + 4, "os_fit": n4 + 50, "channels_psf_sigmas_nm": 1.2}
+    alone = smlmlp.integrate_crop([CROPS], n4, n4, **columns)[0]
+    for ch in (None, np.ones(4), [1, 1, 1, 1]):
+        beside = smlmlp.integrate_crop([CROPS, CROPS[:0]], n4, n4, ch, **columns)[0]
+        np.testing.assert_array_equal(np.asarray(beside), np.asarray(alone))
+
+
+NO_COLUMN = [
+    "a",
+    3.0,
+    [1.0],
+    np.ones(5),
+    ["a"] * 4,
+    [None] * 4,
+    np.ones((4, 1)),
+    {},
+    np.ones(4) * 1j,
+]
+NO_COLUMN += [[np.ones(3)], [np.ones(4)] * 2, [[1.0], [1.0, 2.0]]]
+
+
+@pytest.mark.parametrize("bad", NO_COLUMN, ids=range(len(NO_COLUMN)))
+@pytest.mark.parametrize("name", ["X0", "x_fit", "os_fit", "sigma_x_fit", "sigma_angle"])
+def test_columns_that_cannot_be(name, bad):
+    columns = {n: np.full(4, 4.0) for n in ("x_fit", "y_fit", "os_fit")} | {name: bad}
+    origin = columns.pop("X0", np.zeros(4))
+    with pytest.raises(SmlmError, match=name):
+        smlmlp.integrate_crop([CROPS], origin, np.zeros(4), **columns, channels_fit_models="gauss")
+
+
+@pytest.mark.parametrize("ch", ["a", 3, [0] * 4, [1] * 3, [1.5] * 4, np.ones((4, 1)), [True] * 4])
+def test_numbers_of_channels_that_cannot_be(ch):
+    with pytest.raises(SmlmError, match="ch"):
+        smlmlp.integrate_crop([CROPS], ch=ch, channels_weighted_integrations=False)
+
+
+@pytest.mark.parametrize("bad", ["no", None, np.nan, 2, {}, [None], [True, False]])
+def test_weighting_is_wanted_or_not(bad):
+    with pytest.raises(SmlmError, match="channels_weighted_integrations"):
+        smlmlp.integrate_crop([CROPS], channels_weighted_integrations=bad)
+
+
+@pytest.mark.parametrize("bad", [[], 3, [np.ones(8)] * 2])
+@pytest.mark.parametrize("name", sorted(SPLINE))
+def test_splines_are_given_for_each_channel(name, bad):
+    n4 = np.zeros(4)
+    given = {f"channels_psf_3d_{n}": [np.r_[[-5.0] * 4, [5.0] * 4]] for n in SPLINE}
+    given["channels_psf_3d_spline_coeffs"] = [np.ones((4, 4, 4))]
+    columns = {"x_fit": n4 + 4, "y_fit": n4 + 4, "os_fit": n4, "channels_fit_models": "spline"}
+    good, _ = smlmlp.integrate_crop([CROPS], n4, n4, **columns, **given)
+    assert np.isfinite(np.asarray(good)).all()
+    with pytest.raises(SmlmError, match=name):
+        smlmlp.integrate_crop(
+            [CROPS], n4, n4, **columns, **given | {f"channels_psf_3d_{name}": bad}
+        )

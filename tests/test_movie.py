@@ -12,7 +12,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from smlm_dask import errors
-from smlm_dask.movie import as_movie, check_movie, check_samples, open_movie
+from smlm_dask.movie import as_movie, check_movie, check_samples, open_movie, select_map
 
 FRAMES = np.random.default_rng(2).integers(0, 60000, (23, 12, 17)).astype(np.uint16)
 LABELS = {"frame", "y", "x", "pixel_size_y", "pixel_size_x"}
@@ -245,7 +245,7 @@ def test_as_movie_says_what_it_got(data, words):
     ids=repr,
 )
 def test_frame_numbers_are_those_a_table_can_hold(frame):
-    with pytest.raises(errors.DimsError, match="movie.frame"):
+    with pytest.raises(errors.DimsError, match=r"movie.frame"):
         as_movie(xr.DataArray(FRAMES, {"frame": frame}, ("frame", "y", "x")), pixel_size=108)
 
 
@@ -258,7 +258,7 @@ def test_negative_frames_are_mended_as_proposed():
 def test_frames_of_two_names_are_no_index():
     pairs = pd.MultiIndex.from_arrays([range(23), range(23)], names=["a", "b"])
     coords = xr.Coordinates.from_pandas_multiindex(pairs, "frame")
-    with pytest.raises(errors.DimsError, match="movie.frame"):
+    with pytest.raises(errors.DimsError, match=r"movie.frame"):
         as_movie(xr.DataArray(FRAMES, coords, ("frame", "y", "x")), pixel_size=108)
 
 
@@ -276,9 +276,9 @@ def test_the_fewest_frames_are_a_whole_number(movie, number):
 
 
 def test_too_few_frames_are_not_mended_by_too_few(movie):
-    with pytest.raises(errors.TooFewFramesError, match="got 23 frames.*or window=23$"):
+    with pytest.raises(errors.TooFewFramesError, match=r"got 23 frames.*or window=23$"):
         check_movie(movie, minimum_frames=40)
-    with pytest.raises(errors.TooFewFramesError, match="got 1 frame;.*part of the movie$"):
+    with pytest.raises(errors.TooFewFramesError, match=r"got 1 frame;.*part of the movie$"):
         check_movie(movie[:1], minimum_frames=40)
 
 
@@ -350,3 +350,12 @@ def test_samples_may_be_crops(movie):
     assert check_samples(crops) is crops
     with pytest.raises(errors.PixelSizeError):
         check_samples(crops.drop_vars("pixel_size_y"))
+
+
+@pytest.mark.parametrize(
+    "values", ["a", True, 1j, np.zeros((12, 17), bool), np.full((12, 17), None)]
+)
+def test_maps_hold_real_numbers(movie, values):
+    dims = ("y", "x")[: np.ndim(values)]
+    with pytest.raises(errors.ParameterError, match="offset: got dtype"):
+        select_map("offset", xr.DataArray(values, dims=dims), movie)

@@ -425,7 +425,7 @@ def test_a_background_that_was_spoilt(scene, camera, series, name):
 )
 def test_a_background_for_each_frame_that_is_none(scene, camera, spoil):
     movie, _, spots = scene
-    with pytest.raises(ParameterError, match="background.*adu"):
+    with pytest.raises(ParameterError, match=r"background.*adu"):
         smlm.integrate_photons(movie, spots, camera=camera, psf=120.0, background=spoil(movie))
 
 

@@ -587,7 +587,7 @@ def test_refused_by_name(tmp_path, name):
 
 @pytest.mark.parametrize("path", [None, 3, True, "", b"a.tif", ["a.tif"], FRAMES], ids=repr)
 def test_a_path_is_a_path(path):
-    with pytest.raises(ReaderError, match="path: got .*as_movie"):
+    with pytest.raises(ReaderError, match=r"path: got .*as_movie"):
         open_movie(path, pixel_size=108)
 
 

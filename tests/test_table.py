@@ -457,3 +457,9 @@ def test_what_cannot_be_written(tmp_path, spots):
     with pytest.raises(TableError, match="column 'x'"):
         write_table(odd, tmp_path / "spots.csv", thunderstorm=True, pixel_size=100)
     assert [p.name for p in tmp_path.iterdir()] == ["folder.csv"]
+
+
+@pytest.mark.parametrize("suffix", ["CSV", "Tsv", "PARQUET"])
+def test_capital_suffixes(tmp_path, spots, suffix):
+    write_table(spots, tmp_path / f"SPOTS.{suffix}")
+    pd.testing.assert_frame_equal(read_table(tmp_path / f"SPOTS.{suffix}"), spots)

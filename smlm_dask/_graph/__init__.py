@@ -15,7 +15,7 @@ from smlm_dask._graph.arrays import (
     ratio,
     write,
 )
-from smlm_dask._graph.emitters import emitter_map, one_image_each, series_map
+from smlm_dask._graph.emitters import column, emitter_map
 from smlm_dask._graph.frames import (
     every_frame,
     frame_difference,
@@ -27,13 +27,16 @@ from smlm_dask._graph.frames import (
 )
 from smlm_dask._graph.passes import second_pass, shares_source
 from smlm_dask._graph.reduce import finish, scatter, total, whole
+from smlm_dask._graph.series import Series, one_image_each, series_map
 from smlm_dask._graph.stream import stream_passes, stream_selection
 
 __all__ = [
     "Array",
+    "Series",
     "apply",
     "blocks",
     "chunk_bytes",
+    "column",
     "emitter_map",
     "every_frame",
     "finish",

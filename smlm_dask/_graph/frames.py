@@ -10,7 +10,7 @@ from typing import Any
 
 import dask.array as da
 import numpy as np
-from dask._task_spec import Alias, List
+from dask._task_spec import Alias, Task, TaskRef
 from numpy.typing import DTypeLike, NDArray
 
 from smlm_dask._graph.arrays import (
@@ -65,11 +65,20 @@ def every_frame(data: Array, stop: int, step: int) -> Array:
     )
 
 
-def frame_reduce(kernel: Kernel, data: Array, *, dtype: DTypeLike) -> Array:
-    """``kernel(block)`` on every block of whole frames: one number for each frame."""
-    data = data if data.numblocks[1:] == (1, 1) else data.rechunk({1: -1, 2: -1})
-    meta, name = np.empty(0, dtype), named(kernel, data)
-    return da.map_blocks(kernel, data, drop_axis=(1, 2), dtype=dtype, meta=meta, name=name)
+def frame_reduce(kernel: Kernel, data: Array, rows: int, *, dtype: DTypeLike) -> Array:
+    """``kernel(block[:, :rows])`` on every block of whole frames: one number for each frame."""
+    if data.numblocks[1:] != (1, 1):
+        data = data[:, :rows].rechunk({1: -1, 2: -1})
+    name = named(kernel, data, rows)
+    tasks: Tasks = {
+        (name, i): Task((name, i), _on_rows, kernel, rows, block(data, i, 0, 0))
+        for i in range(data.numblocks[0])
+    }
+    return build(name, tasks, [data], (data.chunks[0],), dtype)
+
+
+def _on_rows(kernel: Kernel, rows: int, frames: NDArray[Any]) -> NDArray[Any]:
+    return np.asarray(kernel(frames[:, :rows]))
 
 
 def frame_difference(data: Array, background: Any) -> Array:
@@ -114,7 +123,7 @@ def window_map(
                 if j and starts[j - 1] == start:
                     tasks[key] = Alias(key, (name, j - 1, *key[2:]))
                 else:
-                    tasks[key] = placed(key, left, _on_window, kernel, frames, span, parts)
+                    tasks[key] = placed(key, left, _on_window, kernel, frames, span, *parts)
     heights = tuple(span.stop - span.start for column in rows for _, span in column)
     chunks = ((1,) * len(starts), *((n,) for n in lead), heights, data.chunks[2])
     return build(name, tasks, [data, LADDER], chunks, dtype)
@@ -148,7 +157,7 @@ def spectrum_map(
     ``background`` is one image for each window (window, y, x), or one for all (y, x), or None.
     """
     name = named(kernel, data, list(starts), length, background, shape)
-    everything, begins = slice(None), edges(data.chunks[0]).tolist()
+    begins = edges(data.chunks[0]).tolist()
     tasks: Tasks = {}
     for j, start in enumerate(starts):
         parts, frames = parts_of(data, begins, start, length, (0, 0))
@@ -156,22 +165,22 @@ def spectrum_map(
         own = argument(background) if one else block(background, j, 0, 0)  # type: ignore[arg-type]
         key = (name, j, 0, 0)
         left = len(begins) - bisect_right(begins, start)
-        tasks[key] = placed(key, left, _on_window, kernel, frames, everything, parts, own)
+        tasks[key] = placed(key, left, _above, kernel, frames, own, *parts)
     chunks = ((1,) * len(starts), *((n,) for n in shape))
     return build(name, tasks, [data, background, LADDER], chunks, dtype)
 
 
 def parts_of(
     data: Array, begins: Sequence[int], start: int, length: int, spot: tuple[int, int]
-) -> tuple[List, slice]:
+) -> tuple[list[TaskRef], slice]:
     """The chunks that hold a window, and where in them, joined, its frames are."""
     stop = min(start + length, begins[-1])
     first, last = bisect_right(begins, start) - 1, bisect_left(begins, stop)
-    parts = List(*(block(data, i, *spot) for i in range(first, last)))
+    parts = [block(data, i, *spot) for i in range(first, last)]
     return parts, slice(start - begins[first], stop - begins[first])
 
 
-def joined(parts: Sequence[NDArray[Any]], frames: slice, rows: slice) -> NDArray[Any]:
+def joined(parts: Sequence[NDArray[Any]], frames: slice, rows: slice = slice(None)) -> NDArray[Any]:
     """Those frames and rows of consecutive chunks; a view if one chunk holds them."""
     pieces, begin = [], 0
     for part in parts:
@@ -182,12 +191,11 @@ def joined(parts: Sequence[NDArray[Any]], frames: slice, rows: slice) -> NDArray
     return pieces[0] if len(pieces) == 1 else np.concatenate(pieces)
 
 
-def _on_window(
-    kernel: Kernel,
-    frames: slice,
-    rows: slice,
-    parts: Sequence[NDArray[Any]],
-    *background: NDArray[Any] | None,
-) -> NDArray[Any]:
-    own = [b[0] if b is not None and b.ndim == 3 else b for b in background]
-    return kernel(joined(parts, frames, rows), *own)[np.newaxis]
+def _on_window(kernel: Kernel, frames: slice, rows: slice, *parts: NDArray[Any]) -> NDArray[Any]:
+    return kernel(joined(parts, frames, rows))[np.newaxis]
+
+
+def _above(kernel: Kernel, frames: slice, under: Any, *parts: NDArray[Any]) -> NDArray[Any]:
+    """A window over the background under it: one image, one of a series, or None."""
+    image = under[0] if under is not None and under.ndim == 3 else under
+    return kernel(joined(parts, frames), image)[np.newaxis]

@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from typing import Any
 
 import dask.array as da
-from dask._task_spec import Alias, convert_legacy_graph
+from dask._task_spec import convert_legacy_graph
 from dask.base import tokenize
 from dask.core import flatten
 from dask.highlevelgraph import HighLevelGraph, MaterializedLayer
@@ -33,22 +33,37 @@ def second_pass(local: Sequence[Array], outer: Sequence[Any]) -> list[Array]:
     """
     token = tokenize([a.name for a in outer if isinstance(a, da.Array)])
     graph = HighLevelGraph.merge(*(a.dask for a in local))
-    wanted = set(flatten([a.__dask_keys__() for a in local]))
-    nodes = convert_legacy_graph(dict(graph.cull(wanted)))
-    names = {key: _again(key, token) for key in nodes}
-    renamed: Tasks = {names[k]: node.substitute(names, key=names[k]) for k, node in nodes.items()}
-    source = f"second-pass-{tokenize(token, [a.name for a in local])}"
-    return [_alias(a, token, source, renamed) for a in local]
+    nodes = {name: dict(layer) for name, layer in graph.layers.items()}
+    everything = convert_legacy_graph({k: t for layer in nodes.values() for k, t in layer.items()})
+    needed = cone(everything, flatten([a.__dask_keys__() for a in local]))
+    names = {key: _again(key, token) for key in needed}
+    layers = {
+        _again(name, token): MaterializedLayer(
+            {names[k]: needed[k].substitute(names, key=names[k]) for k in layer if k in needed}
+        )
+        for name, layer in nodes.items()
+    }
+    above = {
+        _again(name, token): {_again(other, token) for other in others}
+        for name, others in graph.dependencies.items()
+    }
+    again = HighLevelGraph(layers, above)
+    return [
+        da.Array(again, _again(a.name, token), a.chunks, dtype=a.dtype, meta=a._meta) for a in local
+    ]
 
 
 def _again(key: Any, token: str) -> Any:
     return (f"{key[0]}~{token}", *key[1:]) if isinstance(key, tuple) else f"{key}~{token}"
 
 
-def _alias(array: Array, token: str, source: str, renamed: Tasks) -> Array:
-    name = f"{array.name}~~{token}"
-    keys = list(flatten(array.__dask_keys__()))
-    alias = {(name, *k[1:]): Alias((name, *k[1:]), _again(k, token)) for k in keys}
-    layers = {source: MaterializedLayer(renamed), name: MaterializedLayer(alias)}
-    graph = HighLevelGraph(layers, {source: set(), name: {source}})
-    return da.Array(graph, name, array.chunks, dtype=array.dtype, meta=array._meta)
+def cone(nodes: Tasks, keys: Iterable[Any]) -> Tasks:
+    """What ``keys`` are computed from, and they themselves."""
+    found: Tasks = {}
+    open_ = list(keys)
+    while open_:
+        at = open_.pop()
+        if at not in found:
+            found[at] = nodes[at]
+            open_ += nodes[at].dependencies
+    return found

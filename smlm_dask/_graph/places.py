@@ -5,12 +5,17 @@ from __future__ import annotations
 from itertools import pairwise, product
 from typing import Any
 
-from dask._task_spec import List, Task, TaskRef
+from dask._task_spec import Task, TaskRef
 
 from smlm_dask._graph.arrays import Kernel, Tasks, build
 
-STRIDE = 10  # a step along the movie outweighs what the graphs of its chunks differ by: 2 ** 10 tasks
-DIGITS, BITS = 4, 6  # places have four digits of six bits: up to 2 ** 24 chunks, few nodes for a task
+STRIDE = (
+    10  # a step along the movie outweighs what the graphs of its chunks differ by: 2 ** 10 tasks
+)
+DIGITS, BITS = (
+    4,
+    6,
+)  # places have four digits of six bits: up to 2 ** 24 chunks, few nodes for a task
 LEVELS = STRIDE + DIGITS * BITS
 
 
@@ -25,8 +30,8 @@ def placed(key: Any, left: int, kernel: Kernel, *arguments: Any) -> Task:
     another's samples: in a chain it would.
     """
     digits = ((n, left >> n * BITS & 2**BITS - 1) for n in range(DIGITS))
-    nodes = List(*(TaskRef((_NAME, n, digit)) for n, digit in digits if digit))
-    return Task(key, _run, nodes, kernel, *arguments)
+    nodes = [TaskRef((_NAME, n, digit)) for n, digit in digits if digit]
+    return Task(key, _run, kernel, len(nodes), *nodes, *arguments)
 
 
 def gathered(key: Any, kernel: Kernel, *arguments: Any) -> Task:
@@ -36,11 +41,11 @@ def gathered(key: Any, kernel: Kernel, *arguments: Any) -> Task:
     of what it meets on that way in any order; it sorts the parts of what it comes back to. Here the
     heaviest is the top of the ladder.
     """
-    return Task(key, _run, TaskRef(_TOP), kernel, *arguments)
+    return Task(key, _run, kernel, 1, TaskRef(_TOP), *arguments)
 
 
-def _run(_: Any, kernel: Kernel, *arguments: Any) -> Any:
-    return kernel(*arguments)
+def _run(kernel: Kernel, nodes: int, *arguments: Any) -> Any:
+    return kernel(*arguments[nodes:])
 
 
 _NAME = "place"

@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 
 from smlm_dask._graph.arrays import Array, Tasks, block, build, chunk_bytes, edges, named
 from smlm_dask._graph.frames import joined, parts_of, whole_frames, window_map
+from smlm_dask._graph.passes import cone
 from smlm_dask.kernels import streaming
 from smlm_dask.kernels.selection import median_and_mad
 
@@ -50,7 +51,7 @@ def stream_selection(data: Array) -> Array:
 
 def _stream_tasks(data: Array, name: str, passes: int) -> Tasks:
     parts, frames = parts_of(data, edges(data.chunks[0]).tolist(), 0, FIRST_FRAMES, (0, 0))
-    begin = Task((f"start-{name}",), _start, parts, frames)
+    begin = Task((f"start-{name}",), _start, frames, *parts)
     tasks: Tasks = {begin.key: begin}
     state, blocks_again = begin.key, _deferred(data)
     for p in range(passes):
@@ -95,23 +96,11 @@ class Deferred:
 def _deferred(data: Array) -> list[Deferred]:
     keys = [(data.name, i, 0, 0) for i in range(data.numblocks[0])]
     nodes = convert_legacy_graph(dict(data.dask.cull(set(keys))))
-    return [Deferred(_cone(nodes, key), key) for key in keys]
+    return [Deferred(cone(nodes, [key]), key) for key in keys]
 
 
-def _cone(nodes: Tasks, key: Any) -> Tasks:
-    """What ``key`` is computed from."""
-    found: Tasks = {}
-    open_ = [key]
-    while open_:
-        at = open_.pop()
-        if at not in found:
-            found[at] = nodes[at]
-            open_ += nodes[at].dependencies
-    return found
-
-
-def _start(parts: Sequence[NDArray[Any]], frames: slice) -> streaming.State:
-    return streaming.start(joined(parts, frames, slice(None)))
+def _start(frames: slice, *parts: NDArray[Any]) -> streaming.State:
+    return streaming.start(joined(parts, frames))
 
 
 def _by(items: Sequence[Any], width: int) -> list[Any]:

@@ -17,8 +17,9 @@ from numpy.typing import ArrayLike, NDArray
 
 from smlm_dask import _graph
 from smlm_dask.background import Cleansing, background_sparse_median
+from smlm_dask.check import flag, number, whole_number
 from smlm_dask.errors import ParameterError
-from smlm_dask.movie import as_movie
+from smlm_dask.movie import as_movie, check_movie
 
 __all__ = ["sparse_median"]
 
@@ -70,34 +71,51 @@ def sparse_median(
         ``ParameterError`` for impossible parameters or times, and the errors of the block.
     """
     movie = images if isinstance(images, xr.DataArray) else as_movie(images, pixel_size=1.0)
-    clock = _clock(len(movie), time, frame, frame_rate)
+    clock = _clock(len(check_movie(movie)), time, frame, frame_rate)
     background = background_sparse_median(
         movie,
         window=_kernel_size(kernel_size, len(movie)),
-        step=split_time,
+        step=number("split_time", split_time, above=0),
         time=clock,
         cleansing=Cleansing(frac_cleansing, thresh_cleansing),
-        offset_rows=20 if offset_correction else None,
+        offset_rows=20 if flag("offset_correction", offset_correction) else None,
         assign="start",
     )
     return _renamed(background, offset_correction)
 
 
 def _clock(n: int, time: Any, frame: Any, frame_rate: float | None) -> NDArray[Any]:
+    if frame_rate is not None:
+        # An HDF5 attribute may be an array without axes.
+        plain = (
+            frame_rate.item()
+            if isinstance(frame_rate, np.ndarray) and not frame_rate.ndim
+            else frame_rate
+        )
+        frame_rate = number("frame_rate", plain, above=0)
     if time is not None:
-        return np.asarray(time)
+        return _each_frame("time", time, n)
     if frame is not None and frame_rate is not None:
         # A float64 rate, as an HDF5 attribute is, turns float32 frame numbers to float64.
-        return np.asarray(np.asarray(frame) / np.float64(frame_rate))
+        return np.asarray(_each_frame("frame", frame, n) / np.float64(frame_rate))
     # 1.5 and 3600: the guesses of the program itself, when it knows no better.
     return np.linspace(0, n / (3600 if frame_rate is None else frame_rate) * 1.5, n)
 
 
-def _kernel_size(kernel_size: int, n: int) -> int:
-    if kernel_size <= 0:
+def _each_frame(name: str, values: Any, n: int) -> NDArray[Any]:
+    array = np.asarray(values)
+    if array.dtype.kind not in "iuf" or array.shape != (n,):
         raise ParameterError(
-            "kernel_size", got=repr(kernel_size), wanted="a positive number", fix="kernel_size=200"
+            name,
+            got=f"{array.dtype} of shape {array.shape}",
+            wanted=f"real numbers, one for each of {n} frames",
+            fix=f"check {name}",
         )
+    return array
+
+
+def _kernel_size(kernel_size: int, n: int) -> int:
+    kernel_size = whole_number("kernel_size", kernel_size, at_least=1)
     if kernel_size > n:
         warnings.warn(
             f"kernel_size {kernel_size} is cut to the {n} frames of the movie", stacklevel=3

@@ -10,17 +10,20 @@ gives a finite number without meaning.
 from __future__ import annotations
 
 from collections.abc import MutableSequence, Sequence
+from itertools import combinations
+from numbers import Real
 from typing import Any
 
 import numpy as np
 import pandas as pd
 import xarray as xr
-from numpy.typing import ArrayLike
+from numpy.typing import ArrayLike, NDArray
 
 from smlm_dask import _graph
 from smlm_dask.background import spatial_mean
 from smlm_dask.calibration import as_camera, as_psf, as_spline_psf
-from smlm_dask.errors import ParameterError, TableError
+from smlm_dask.check import flag, number, shown, whole_number
+from smlm_dask.errors import DimsError, ParameterError, TableError
 from smlm_dask.gain import photon_transfer
 from smlm_dask.kernels.integrate import without_border
 from smlm_dask.kernels.smooth import gaussian_taps, seed_noise_factor
@@ -38,6 +41,10 @@ __all__ = [
 
 Channels = Sequence[Any]
 Info = dict[str, Any]
+Pairs = list[tuple[float, float]]
+
+MOST_BINS = 1_000_000
+LARGEST_RADIUS = 1e5  # pixels: wider than any sensor
 
 
 def detect_gain(
@@ -65,10 +72,12 @@ def detect_gain(
     Raises
     ------
     SmlmError
-        If a channel is no movie.
+        If a channel is no movie, or there cannot be so many bins.
     """
+    nbins = whole_number("nbins", nbins, at_least=1, at_most=MOST_BINS)
     results = [
-        photon_transfer(as_movie(c, pixel_size=1.0), None, nbins, fewest=2) for c in channels
+        photon_transfer(as_movie(c, pixel_size=1.0), None, nbins, fewest=2)
+        for c in _listed(channels)
     ]
     names = {"mean": "signal_mean", "var": "signal_variance", "fit": "regression"}
     info = {seed: [r[ours][1] for r in results] for seed, ours in names.items()}
@@ -120,16 +129,18 @@ def bkgd_spatial_mean(
     Raises
     ------
     SmlmError
-        If a channel is no movie, radii do not fit the channels, or a buffer is not float32.
+        If a channel is no movie, radii do not fit the channels, a buffer is not a float32 array of
+        the channel's size, or there are too few noise corrections.
     """
-    radii = _pairs("channels_mean_radii_pix", channels_mean_radii_pix, len(channels))
+    radii = _radii(channels_mean_radii_pix, len(_listed(channels)))
+    corrections = _corrections(noise_corrections, len(channels))
     taps = [tuple(gaussian_taps(r / 2) for r in pair) for pair in radii]
     lazy = [
         spatial_mean(as_movie(c, pixel_size=1.0), *t) for c, t in zip(channels, taps, strict=True)
     ]
-    factors = [seed_noise_factor(*t) for t in taps]
-    corrections = [np.float32(1)] * len(lazy) if noise_corrections is None else noise_corrections
-    for i, factor in enumerate(factors):
+    if bkgds is not None:
+        _check_buffers(lazy, bkgds)
+    for i, factor in enumerate(seed_noise_factor(*t) for t in taps):
         corrections[i] = corrections[i] * factor
     info = {
         "channels_mean_radii_pix": radii,
@@ -146,15 +157,75 @@ def _difference(taps: Any) -> Any:
     return kernel
 
 
+def _listed(channels: Channels) -> Channels:
+    """The channels, if they are a list of them and not one."""
+    if not isinstance(channels, list | tuple) and np.ndim(channels) != 4:
+        raise ParameterError(
+            "channels",
+            got=f"{type(channels).__name__} {shown(getattr(channels, 'shape', channels))}",
+            wanted="a list of arrays, one for each channel",
+            fix="[movie]",
+        )
+    return channels
+
+
+def _radii(value: Any, n: int) -> Pairs:
+    radii = _pairs("channels_mean_radii_pix", value, n)
+    for radius in (r for pair in radii for r in pair):
+        number("channels_mean_radii_pix", radius, at_least=0, at_most=LARGEST_RADIUS)
+    return radii
+
+
+def _corrections(given: MutableSequence[Any] | None, n: int) -> MutableSequence[Any]:
+    """A list that takes a real number for each channel."""
+    if given is None:
+        return [np.float32(1)] * n
+    array = isinstance(given, np.ndarray) and given.ndim == 1
+    listed = isinstance(given, MutableSequence) or (array and given.dtype.kind == "f")
+    if not listed or len(given) < n or not all(isinstance(c, Real) for c in given):
+        raise ParameterError(
+            "noise_corrections",
+            got=shown(given),
+            wanted=f"a list of {n} numbers, one for each channel",
+            fix=f"noise_corrections={[1.0] * n}",
+        )
+    return given
+
+
+def _check_buffers(lazy: list[Any], bkgds: Sequence[Any]) -> None:
+    """Arrays in memory: what is written to a slice of another kind may be lost."""
+    listed = _several(bkgds)
+    if not listed or len(bkgds) != len(lazy) or not all(map(_holds, bkgds, lazy)):
+        got = (
+            [f"{getattr(b, 'dtype', type(b).__name__)} {np.shape(b)}" for b in bkgds]
+            if listed
+            else bkgds
+        )
+        raise ParameterError(
+            "bkgds",
+            got=shown(got),
+            wanted=f"writable float32 arrays (others would round between the passes) that hold "
+            f"{[a.shape for a in lazy]}",
+            fix="pass bkgds=None, or such arrays",
+        )
+    if any(np.may_share_memory(a, b) for a, b in combinations(bkgds, 2)):
+        raise ParameterError(
+            "bkgds", got="arrays that overlap", wanted="one for each channel", fix="pass bkgds=None"
+        )
+
+
+def _holds(buffer: Any, lazy: Any) -> bool:
+    return (
+        isinstance(buffer, np.ndarray)
+        and buffer.dtype == np.float32
+        and buffer.flags.writeable
+        and buffer.ndim == lazy.ndim
+        and len(buffer) >= len(lazy)
+        and buffer.shape[1:] == lazy.shape[1:]
+    )
+
+
 def _filled(lazy: list[Any], bkgds: Sequence[Any]) -> list[Any]:
-    for buffer in bkgds:
-        if getattr(buffer, "dtype", None) != np.float32:
-            raise ParameterError(
-                "bkgds",
-                got=f"a buffer of {getattr(buffer, 'dtype', type(buffer))}",
-                wanted="float32 arrays: others would round between the passes",
-                fix="pass bkgds=None, or float32 buffers",
-            )
     views = [buffer[: len(a)] for a, buffer in zip(lazy, bkgds, strict=True)]
     _graph.write(lazy, views)
     return views
@@ -198,14 +269,15 @@ def blink_spatial_psf(
     SmlmError
         If a channel is no movie, or pixel sizes or the crop do not fit.
     """
-    pixels = _pairs("channels_pixels_nm", channels_pixels_nm, len(channels))
+    pixels = _pairs("channels_pixels_nm", channels_pixels_nm, len(_listed(channels)))
+    crop_pix = whole_number("crop_pix", crop_pix, at_least=1)
     results = [
         estimate_psf(
             as_movie(channel, pixel_size=pixel),
             window=None,
             max_frames=None,
             size_pixels=crop_pix // 2 * 2 + 1,
-            remove_background=remove_bkgd,
+            remove_background=flag("remove_bkgd", remove_bkgd),
             method="smlmlp",
         )
         for channel, pixel in zip(channels, pixels, strict=True)
@@ -245,18 +317,42 @@ def crop_remove_bkgd(
     SmlmError
         If a channel is no stack of crops.
     """
-    kinds = [_border_dtype(channel) for channel in crops]
-    corrected = [
-        _graph.frame_map(without_border, as_movie(channel, pixel_size=1.0).data, dtype=kind)
-        for channel, kind in zip(crops, kinds, strict=True)
-    ]
-    sums = [_border(channel, as_camera(1.0)) for channel in crops]
-    medians = [s.border_level.data.astype(kind) for s, kind in zip(sums, kinds, strict=True)]
-    return corrected, {"border_medians": medians}
+    parts = [_without_border(_as_crops(channel)) for channel in _listed(crops)]
+    return [crops for crops, _ in parts], {"border_medians": [medians for _, medians in parts]}
+
+
+def _without_border(channel: Any) -> tuple[Any, Any]:
+    """Crops less their border medians, and these."""
+    kind = _border_dtype(channel)
+    if not len(channel):
+        return _nothing(kind, channel.shape), _nothing(kind)
+    data = as_movie(channel, pixel_size=1.0).data
+    medians = _border(channel, as_camera(1.0)).border_level.data
+    return _graph.frame_map(without_border, data, dtype=kind), medians.astype(kind)
+
+
+def _nothing(kind: str, shape: tuple[int, ...] = (0,)) -> Any:
+    """No crops give no numbers: no error, as a channel may have no detections."""
+    return _graph.from_array(np.empty(shape, kind))
+
+
+def _as_crops(channel: Any) -> Any:
+    """A stack of crops, of which there may be none, though not of height or width 0."""
+    array = (
+        channel if hasattr(channel, "dtype") and hasattr(channel, "ndim") else np.asarray(channel)
+    )
+    if array.ndim != 3 or array.dtype.kind not in "iuf" or 0 in array.shape[1:]:
+        raise DimsError(
+            "crops",
+            got=f"{array.dtype} of shape {array.shape}",
+            wanted="real numbers with axes (emitter, y, x) for each channel",
+            fix="[crops], with crops of one size",
+        )
+    return array
 
 
 def _border_dtype(channel: Any) -> str:
-    dtype = np.asanyarray(channel).dtype if not hasattr(channel, "dtype") else channel.dtype
+    dtype = channel.dtype
     return "f4" if dtype == np.float32 or dtype.itemsize < 4 else "f8"
 
 
@@ -272,29 +368,37 @@ def _crops(channel: Any, pixel: tuple[float, float]) -> xr.DataArray:
     return movie.drop_vars("frame").rename(frame="emitter")
 
 
-def _pairs(name: str, value: Any, n: int) -> list[tuple[float, float]]:
+def _pairs(name: str, value: Any, n: int) -> Pairs:
     """One (y, x) pair for each channel from a number, a pair, or one of them for each channel."""
-    if np.ndim(value) == 0:
-        return [(float(value), float(value))] * n
+    if not _several(value):
+        return [_pair(name, value)] * n
     value = list(value)
-    shared = n == 2 and all(np.ndim(v) == 0 for v in value)
+    shared = n == 2 and all(isinstance(v, Real) for v in value)
     if len(value) == n and not shared:
         return [_pair(name, v) for v in value]
     if len(value) == 2 and n != 2:
         return [_pair(name, value)] * n
     raise ParameterError(
         name,
-        got=f"{value} for {n} channels",
+        got=f"{shown(value)} for {n} channels",
         wanted="a number, one (y, x) pair, or a number or pair for each channel",
         fix="with two channels write a shared pair as [(y, x), (y, x)]",
     )
 
 
+def _several(value: Any) -> bool:
+    return isinstance(value, list | tuple) or (isinstance(value, np.ndarray) and value.ndim > 0)
+
+
 def _pair(name: str, value: Any) -> tuple[float, float]:
-    if np.size(value) not in (1, 2):
-        raise ParameterError(name, got=repr(value), wanted="a number or (y, x)", fix="pass (y, x)")
-    y, x = np.broadcast_to(np.asarray(value, "f8"), (2,))
-    return float(y), float(x)
+    both = (
+        list(value) if _several(value) else [value[()] if isinstance(value, np.ndarray) else value]
+    )
+    if len(both) not in (1, 2) or not all(
+        isinstance(v, Real) and not isinstance(v, bool) for v in both
+    ):
+        raise ParameterError(name, got=shown(value), wanted="a number or (y, x)", fix="pass (y, x)")
+    return float(both[0]), float(both[-1])
 
 
 def integrate_crop(
@@ -372,9 +476,11 @@ def integrate_crop(
         If a spline channel has no spline.
     """
     given = dict(locals())
+    given["crops"] = [_as_crops(channel) for channel in _listed(crops)]
     each = {name: _each(name, given[name], len(crops)) for name in _EACH}
     each["channels_pixels_nm"] = _pairs("channels_pixels_nm", channels_pixels_nm, len(crops))
-    places = _places(crops, ch)
+    _check_weighted(each["channels_weighted_integrations"])
+    places = _places(given["crops"], ch)
     parts = [_integrate_channel(given, each, i, place) for i, place in enumerate(places)]
     return _gathered(parts, each, places)
 
@@ -397,9 +503,21 @@ _SPLINE = (
 )
 
 
+def _check_weighted(values: list[Any]) -> None:
+    """True or False: any word would count as true."""
+    wrong = [v for v in values if not (isinstance(v, bool | np.bool_ | Real) and v in (0, 1))]
+    if wrong:
+        raise ParameterError(
+            "channels_weighted_integrations",
+            got=shown(wrong[0]),
+            wanted="True or False, or one for each channel",
+            fix="channels_weighted_integrations=True",
+        )
+
+
 def _each(name: str, value: Any, n: int) -> list[Any]:
-    if isinstance(value, str) or np.ndim(value) == 0:
-        return [value] * n
+    if not _several(value):
+        return [value[()] if isinstance(value, np.ndarray) else value] * n
     if len(value) != n:
         raise ParameterError(
             name,
@@ -416,7 +534,7 @@ def _places(crops: Channels, ch: ArrayLike | None) -> list[Any]:
     if ch is None:
         ends = np.cumsum(sizes)
         return [np.arange(end - size, end) for size, end in zip(sizes, ends, strict=True)]
-    channel = np.asarray(ch)
+    channel = _numbers("ch", ch)
     places = [np.flatnonzero(channel == i + 1) for i in range(len(crops))]
     if [len(p) for p in places] != sizes or sum(sizes) != len(channel):
         raise TableError(
@@ -432,6 +550,11 @@ def _integrate_channel(given: Info, each: Info, i: int, place: Any) -> Info:
     camera = as_camera(
         each["channels_gains"][i], offset=0.0, quantum_efficiency=each["channels_QE"][i]
     )
+    if not len(place):
+        empty = _nothing("f4")
+        no_sums = {"sum": _nothing("f8"), "square": _nothing("f8")}
+        weighted = each["channels_weighted_integrations"][i]
+        return {"photons": empty, "level": empty, "border": empty} | (no_sums if weighted else {})
     border = _border(given["crops"][i], camera)
     level = border.border_level.data.astype("f4")
     if not each["channels_weighted_integrations"][i]:
@@ -456,14 +579,14 @@ def _table(given: Info, each: Info, i: int, place: Any) -> pd.DataFrame:
             wanted="them, for weighted channels",
             fix="pass them",
         )
-    columns = {ours: _column(given[seed], i, place) for ours, seed in names.items()}
+    columns = {ours: _column(given, seed, i, place) for ours, seed in names.items()}
     pixel_y, pixel_x = each["channels_pixels_nm"][i]
     for axis, pixel in (("x", pixel_x), ("y", pixel_y)):
         # The seed subtracts the origin in float32; its rounding is part of its numbers.
         near = columns[axis].astype("f4") - columns[f"{axis}0"].astype("f4") * np.float32(pixel)
         columns[axis], columns[f"{axis}0"] = near.astype("f8"), np.zeros(len(place))
     if each["channels_fit_models"][i] == "spline":
-        columns |= {} if given["z_fit"] is None else {"z": _column(given["z_fit"], i, place)}
+        columns |= {} if given["z_fit"] is None else {"z": _column(given, "z_fit", i, place)}
     else:
         columns |= _own_widths(given, i, place, each["channels_fit_models"][i])
     return pd.DataFrame(columns)
@@ -472,29 +595,47 @@ def _table(given: Info, each: Info, i: int, place: Any) -> pd.DataFrame:
 def _own_widths(given: Info, i: int, place: Any, model: str) -> dict[str, Any]:
     if model == "isogauss":
         own = given["sigma_fit"]
-        return {} if own is None else {"sigma": _column(own, i, place)}
+        return {} if own is None else {"sigma": _column(given, "sigma_fit", i, place)}
     wanted = {"sigma_x": "sigma_x_fit", "sigma_y": "sigma_y_fit"}
     found = {
-        ours: given[seed] if given[seed] is not None else given["sigma_fit"]
-        for ours, seed in wanted.items()
+        ours: seed if given[seed] is not None else "sigma_fit" for ours, seed in wanted.items()
     }
-    found["theta"] = given["sigma_angle"]
-    return {name: _column(v, i, place) for name, v in found.items() if v is not None}
+    found["theta"] = "sigma_angle"
+    known = {ours: seed for ours, seed in found.items() if given[seed] is not None}
+    return {ours: _column(given, seed, i, place) for ours, seed in known.items()}
 
 
-def _column(value: Any, i: int, place: Any) -> Any:
+def _column(given: Info, name: str, i: int, place: Any) -> Any:
     """A column's part for one channel: by detection, or already one array for each channel."""
-    if isinstance(value, (list, tuple)) and np.ndim(value[0]):
-        return np.asarray(value[i], "f8")
-    column = np.asarray(value, "f8")
-    if len(column) <= np.max(place, initial=-1):
+    value, sizes = given[name], [len(c) for c in given["crops"]]
+    if isinstance(value, list | tuple) and len(value) and np.ndim(value[0]):
+        column = _numbers(name, value[i] if len(value) == len(sizes) else None)
+        length, place = sizes[i], slice(None)
+    else:
+        column, length = _numbers(name, value), sum(sizes)
+    if len(column) != length:
         raise TableError(
-            "column",
+            name,
             got=f"{len(column)} values",
-            wanted="one for each detection",
+            wanted=f"one for each of {length} detections",
             fix="check its length",
         )
-    return column[place]
+    return column[place].astype("f8")
+
+
+def _numbers(name: str, values: Any) -> NDArray[Any]:
+    try:
+        array = np.asarray(values)
+    except ValueError:  # rows of different lengths
+        array = np.empty((), object)
+    if array.ndim != 1 or (array.dtype.kind not in "iuf" and len(array)):
+        raise TableError(
+            name,
+            got=shown(values),
+            wanted="a number for each detection, or an array of them for each channel",
+            fix=f"check {name}",
+        )
+    return array
 
 
 def _psf(given: Info, each: Info, i: int) -> xr.Dataset:
@@ -502,6 +643,8 @@ def _psf(given: Info, each: Info, i: int) -> xr.Dataset:
     if model == "spline":
         if any(given[name] is None for name in _SPLINE):
             raise SyntaxError(f"channel {i + 1} is a spline and one of {_SPLINE} is missing")
+        for name in _SPLINE:
+            _check_listed(name, given[name], len(given["crops"]))
         return as_spline_psf(*(given[name][i] for name in _SPLINE))
     if model == "isogauss":
         return as_psf(each["channels_psf_sigmas_nm"][i])
@@ -517,6 +660,13 @@ def _psf(given: Info, each: Info, i: int) -> xr.Dataset:
         wanted="isogauss, gauss or spline",
         fix="check the name",
     )
+
+
+def _check_listed(name: str, values: Any, n: int) -> None:
+    if not _several(values) or len(values) != n:
+        raise ParameterError(
+            name, got=shown(values), wanted=f"one for each of {n} channels", fix=f"check {name}"
+        )
 
 
 def _gathered(parts: list[Info], each: Info, places: list[Any]) -> tuple[Any, Info]:

@@ -73,8 +73,6 @@ def assign_centre(
 ) -> NDArray[np.int64]:
     """Entry of the series for each frame: the image whose window's middle is nearest in time."""
     kept = np.flatnonzero(used)
-    if not kept.size:  # no image can be judged where all samples are NaN; they are NaN themselves
-        return np.zeros(len(time), np.int64)
     first, last = starts[kept], starts[kept] + window - 1
     middle = (time[first].astype("f8") + time[last].astype("f8")) / 2
     change = (middle[:-1] + middle[1:]) / 2
@@ -100,10 +98,11 @@ def clean(ranges: NDArray[Any], fraction: float, threshold: float) -> NDArray[np
     if fraction == 1:
         return np.ones(len(ranges), np.bool_)
     finite = np.isfinite(ranges).all(axis=1)
+    if not finite.any():  # a dead pixel: none can be judged, and all stay
+        return np.ones(len(ranges), np.bool_)
     if not finite.all():  # an image with lost samples is not used, and judges no other
         used = np.zeros(len(ranges), np.bool_)
-        if finite.any():
-            used[finite] = clean(ranges[finite], fraction, threshold)
+        used[finite] = clean(ranges[finite], fraction, threshold)
         return used
     deviation = _deviation(_score(ranges))
     limit = float(np.quantile(deviation, fraction))

@@ -113,6 +113,8 @@ def _planes(
 ) -> Planes | TiffPageSeries:
     """Find the planes of the image; a series of tifffile where they lie in one piece."""
     if _every_page(tif, axes):
+        if axes is None:
+            _check_index(path, tif)
         choose(path, array, 1)
         return _in_order(path, "tyx", (len(chains[path]), *size))
     text = tif.ome_metadata if tif.is_ome and not tif.is_mmstack else None
@@ -123,7 +125,24 @@ def _planes(
     if told is not None and math.prod(told[1]) == len(chains[path]) * math.prod(size):
         choose(path, array, 1)
         return _in_order(path, *told)
-    return _from_series(path, _series(path, tif, array, chains), chains)
+    series = _series(path, tif, array, chains)
+    if axes is None and series.kind in ("uniform", "generic"):
+        _check_index(path, tif)
+    return _from_series(path, series, chains)
+
+
+def _check_index(path: str, tif: TiffFile) -> None:
+    """Refuse pages of Micro-Manager whose index is lost, if channels or planes may be among them."""
+    known = tif.micromanager_metadata or {}
+    summary = known.get("Summary", {})
+    lengths = [int(summary.get(name, 1)) for name in ("Channels", "Slices", "Positions")]
+    if known.get("MajorVersion", 0) >= 2 or math.prod(lengths) > 1:
+        raise ReaderError(
+            path,
+            got="frames of Micro-Manager without their index",
+            wanted="the file NDTiff.index beside it, or the index map at the end of a stack",
+            fix=f"copy the whole folder again; {EVERY_PAGE}",
+        )
 
 
 def _in_order(path: str, axes: str, shape: tuple[int, ...]) -> Planes:
@@ -187,9 +206,10 @@ def _from_series(path: str, series: TiffPageSeries, chains: Chains) -> Planes | 
     if series.kind == "scanimage":  # tifffile makes up the places of pages above 2 GB
         return _in_order(path, series.axes, series.shape)
     pages = [page for page in series.pages if page is not None]
-    names = [str(page.parent.filehandle.path) for page in pages]
-    files = tuple(dict.fromkeys(names))
-    file = np.array([files.index(name) for name in names])
+    names = {page.parent: str(page.parent.filehandle.path) for page in pages}
+    files = tuple(dict.fromkeys(names.values()))
+    number_of = {parent: files.index(name) for parent, name in names.items()}
+    file = np.array([number_of[page.parent] for page in pages])
     page = np.empty_like(file)
     for number, name in enumerate(files):
         here = np.flatnonzero(file == number)
@@ -199,7 +219,7 @@ def _from_series(path: str, series: TiffPageSeries, chains: Chains) -> Planes | 
 
 def _find(path: str, wanted: list[TiffPage | TiffFrame], pages: Pages) -> NDArray[np.int64]:
     """Give the numbers of pages that tifffile knows by their directory, or by their data alone."""
-    by_data = any(page.offset is None for page in wanted)
+    by_data = any(not page.offset for page in wanted)  # virtual frames
     known = pages.data if by_data else pages.offset
     sought = np.array([page.dataoffsets[0] if by_data else page.offset for page in wanted])
     order = np.argsort(known, kind="stable")

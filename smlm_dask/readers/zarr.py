@@ -68,7 +68,7 @@ def open_zarr(
     """Open a zarr movie; ``array`` names the array inside a group that holds several."""
     node = zarr.open(path, mode="r")
     if array is not None:
-        _check_name(node, array)
+        _check_name(path, node, array)
     name, letters = _find(path, node, array) if isinstance(node, zarr.Group) else ("", None)
     stored = _array(path, name)
     _check_unpacked(path, stored)
@@ -113,7 +113,7 @@ def _find(path: str, group: zarr.Group, array: str | None) -> tuple[str, str | N
     return next(iter(names)), None
 
 
-def _check_name(node: zarr.Group | zarr.Array[Any], array: str) -> None:
+def _check_name(path: str, node: zarr.Group | zarr.Array[Any], array: str) -> None:
     try:
         found = node.get(array) if isinstance(node, zarr.Group) else None
     except ValueError:  # what zarr says to a name with dots

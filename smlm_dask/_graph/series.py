@@ -1,0 +1,156 @@
+"""A background series, and the few of its images that a block of frames needs."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
+
+import dask.array as da
+import numpy as np
+from dask._task_spec import Task, TaskRef
+from numpy.typing import DTypeLike, NDArray
+
+from smlm_dask._graph.arrays import Array, Kernel, Tasks, block, build, from_array, named, spans
+from smlm_dask._graph.places import LADDER, placed
+from smlm_dask._graph.reduce import whole
+
+# (i, lo, hi), a block of frames -> its images (entry, y, x), and the one of them that each frame has.
+Supply = Callable[[int, int, int], tuple[Any, Any]]
+
+
+@dataclass(frozen=True)
+class Series:
+    """Images (entry, y, x), the entry of each frame, and an offset for each frame.
+
+    A lazy ``index`` points to ``used`` entries, and which these are is known when all images are. The
+    frames where each entry's window begins and ends, in memory, still tell the few that a frame may
+    have.
+    """
+
+    images: Any
+    index: Any
+    offset: Any
+    starts: NDArray[np.int64] | None = None
+    stops: NDArray[np.int64] | None = None
+    used: Any = None
+
+    @property
+    def known(self) -> bool:
+        """Whether the image of each frame is known before anything is computed."""
+        return not isinstance(self.index, da.Array)
+
+
+def one_image_each(series: Array) -> Array:
+    """A series with each of its entries in a block of its own."""
+    return series.rechunk({0: 1, **dict.fromkeys(range(1, series.ndim), -1)})
+
+
+def series_map(
+    kernel: Kernel,
+    per_frame: Array,
+    series: Array,
+    index: NDArray[np.int64] | Array,
+    *,
+    dtype: DTypeLike,
+) -> Array:
+    """``kernel(block, numbers, local_index)`` for every block of ``per_frame`` (frame,).
+
+    ``numbers`` are the entries of ``series`` (entry,) that ``index`` names for these frames. An index in
+    memory brings only those, so that a part of the movie can be had alone; a lazy one brings all.
+    """
+    known = not isinstance(index, da.Array)
+    series, index = (
+        one_image_each(series) if known else whole(series),
+        like_frames(index, per_frame),
+    )
+    supply = _by_index(series, index) if known else _all(series, index)
+    name, count = named(kernel, per_frame, series, index), per_frame.numblocks[0]
+    tasks: Tasks = {}
+    for i, (lo, hi) in enumerate(spans(per_frame.chunks[0])):
+        part = block(per_frame, i)
+        tasks[name, i] = placed((name, i), count - i, kernel, part, *supply(i, lo, hi))
+    return build(name, tasks, [per_frame, series, index, LADDER], (per_frame.chunks[0],), dtype)
+
+
+def supply_of(series: Series, data: Array) -> tuple[Supply, list[Any]]:
+    """What gives each block of ``data`` its images, and the arrays that it refers to."""
+    index = like_frames(series.index, data)
+    images = one_image_each(from_array(series.images, (1, -1, -1)))
+    if series.known:
+        return _by_index(images, index), [images, index]
+    if series.starts is None or series.stops is None:
+        images = whole(images)
+        return _all(images, index), [images, index]
+    around = _used_around(images, whole(from_array(series.used)))
+    return _around(around, index, series.starts, series.stops), [around, index]
+
+
+def like_frames(value: Any, data: Array) -> Any:
+    """Cut a lazy number for each frame like the movie."""
+    return value.rechunk((data.chunks[0],)) if isinstance(value, da.Array) else value
+
+
+def _by_index(images: Array, index: NDArray[np.int64]) -> Supply:
+    def supply(i: int, lo: int, hi: int) -> tuple[Any, Any]:
+        needed, local = np.unique(index[lo:hi], return_inverse=True)
+        refs = [block(images, int(j), *(0,) * (images.ndim - 1)) for j in needed]
+        if len(refs) == 1:
+            return refs[0], local
+        empty = np.empty((0, *images.shape[1:]), images.dtype)
+        return Task(None, _stack, *refs) if refs else empty, local
+
+    return supply
+
+
+def _stack(*parts: NDArray[Any]) -> NDArray[Any]:
+    return np.concatenate(parts)
+
+
+def _all(images: Array, index: Array) -> Supply:
+    return lambda i, lo, hi: (block(images, *(0,) * images.ndim), block(index, i))
+
+
+def _used_around(images: Array, used: Array) -> Array:
+    """For each entry the last used one up to it and the first from it on, with its number.
+
+    Each looks at its neighbour, so that a block of frames refers to a few of them. Referring to every
+    image instead made a graph that grew with the square of the movie.
+    """
+    name, n = named(_used_around, images, used), len(images)
+    tasks: Tasks = {}
+    for j in range(n):
+        own = block(used, 0), j, block(images, j, 0, 0)
+        before = TaskRef((name, 0, j - 1)) if j else None
+        after = TaskRef((name, 1, j + 1)) if j + 1 < n else None
+        tasks[name, 0, j] = Task((name, 0, j), _nearest, *own, before)
+        tasks[name, 1, j] = Task((name, 1, j), _nearest, *own, after)
+    return build(name, tasks, [images, used], ((1, 1), (1,) * n), object)
+
+
+def _nearest(used: NDArray[np.bool_], j: int, image: NDArray[Any], other: Any) -> Any:
+    return (j, image) if used[j] or other is None else other
+
+
+def _around(
+    around: Array, index: Array, starts: NDArray[np.int64], stops: NDArray[np.int64]
+) -> Supply:
+    """Whatever the rule, a frame's image is that of a used window next to it in time."""
+
+    def supply(i: int, lo: int, hi: int) -> tuple[Any, Any]:
+        first = max(int(np.searchsorted(stops, lo, "right")) - 1, 0)
+        last = min(int(np.searchsorted(starts, hi)), len(starts) - 1)
+        refs = [block(around, side, j) for side in range(2) for j in range(first, last + 1)]
+        here = block(index, i)
+        return Task(None, _needed, here, *refs), Task(None, _local, here)
+
+    return supply
+
+
+def _needed(index: NDArray[np.int64], *candidates: tuple[int, NDArray[Any]]) -> NDArray[Any]:
+    images = dict(candidates)
+    return np.concatenate([images[j] for j in np.unique(index).tolist()])
+
+
+def _local(index: NDArray[np.int64]) -> NDArray[np.int64]:
+    return np.unique(index, return_inverse=True)[1]

@@ -167,9 +167,9 @@ def background_sparse_median(
     -------
     xarray.Dataset
         ``series`` (window, y, x) adu in the movie's dtype, ``series_index`` (frame) 1,
-        ``series_offset`` (frame) adu, ``series_used`` (window) 1, ``window_start`` (window) 1,
-        ``window_stop`` (window) 1 and ``window_time`` (window). Lazy but for the times. Images that fall in a gap of the time axis
-        share their window, which is computed once.
+        ``series_offset`` (frame) adu, ``series_used`` (window) 1, ``window_start``, ``window_stop``
+        and ``window_time`` (window). Lazy but for the windows' frames and times. Images that fall
+        in a gap of the time axis share their window, which is computed once.
 
     Raises
     ------

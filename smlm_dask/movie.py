@@ -12,6 +12,7 @@ import xarray as xr
 from dask.base import tokenize
 from numpy.typing import ArrayLike
 
+from smlm_dask import _graph
 from smlm_dask.check import chunk_sizes, shown, whole_number
 from smlm_dask.errors import (
     DimsError,
@@ -111,7 +112,7 @@ def as_movie(
     frame_time: float | None = None,
     chunks: Chunks | None = None,
 ) -> xr.DataArray:
-    """Make a movie of an array in memory, a dask array or a DataArray.
+    """Make a movie of an array in memory or in an open zarr or HDF5 file, dask array or DataArray.
 
     Parameters
     ----------
@@ -280,6 +281,11 @@ def _named(data: ArrayLike) -> xr.DataArray:
             wanted="an array with the three axes (frame, y, x)",
             fix=_array_of(data) or "array[None] for a single frame, numpy.stack for a list of them",
         )
+    if not hasattr(
+        array, "__array_function__"
+    ):  # of an open zarr or HDF5 file: xarray would read it
+        stored = getattr(array, "chunks", None) or (1, 1, array.shape[2])
+        array = _graph.from_array(array, default_chunks(array.shape, array.dtype, stored))
     return xr.DataArray(array, dims=DIMS)
 
 

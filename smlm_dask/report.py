@@ -12,6 +12,8 @@ from matplotlib.figure import Figure
 from matplotlib.layout_engine import ConstrainedLayoutEngine
 
 from smlm_dask import plot
+from smlm_dask.check import shown
+from smlm_dask.errors import ParameterError
 from smlm_dask.kernels.reason import Reason
 from smlm_dask.plot import reason_words
 
@@ -21,6 +23,7 @@ Results = Mapping[str, xr.Dataset]
 
 INDENT = 12
 MOST_PANELS = 6
+PICTURES = (".png", ".pdf", ".svg")
 MADE_BY = "smlm_dask report"  # in the picture's metadata
 
 
@@ -33,11 +36,39 @@ def summarise(results: Results) -> str:
         Those there are of ``camera``, ``background``, ``psf`` and ``signal``. Computed or lazy: a
         background series is read image by image.
     """
+    _check(results)
     lines = [line for name, say in _LINES.items() if name in results for line in say(results[name])]
     return "\n".join(f"{title:<{INDENT}}{text}" for title, text in lines)
 
 
 Lines = list[tuple[str, str]]
+
+# What tells that a Dataset is the result its name says.
+NEEDED = {
+    "camera": ("gain",),
+    "background": ("series", "series_offset"),
+    "psf": ("sigma_x", "coefficients"),
+    "signal": ("photons", "status"),
+}
+
+
+def _check(results: Results) -> None:
+    """Refuse what is no result, or one under another's name."""
+    named = isinstance(results, Mapping) and not isinstance(results, xr.Dataset)
+    for name, needed in NEEDED.items():
+        if named and name not in results:
+            continue
+        result = results[name] if named else results
+        enough = any if name == "psf" else all  # a Gaussian or a spline
+        if not (named and isinstance(result, xr.Dataset) and enough(n in result for n in needed)):
+            raise ParameterError(
+                f"results[{name!r}]" if named else "results",
+                got=f"{type(result).__name__} of {shown(list(result))}"
+                if isinstance(result, xr.Dataset)
+                else shown(result),
+                wanted="the Dataset of its block" if named else "a Dataset for each name",
+                fix='{"camera": smlm.estimate_gain(movie)}',
+            )
 
 
 def _camera(camera: xr.Dataset) -> Lines:
@@ -101,6 +132,7 @@ def draw_report(results: Results, *, title: str = "") -> Figure:
     layout = ConstrainedLayoutEngine(compress=True, w_pad=0.15, h_pad=0.12)
     figure = Figure(figsize=(15, 8.5), layout=layout)
     figure.suptitle(title)
+    _check(results)
     axes = figure.subplots(2, 3).ravel()
     panels = _panels(results)
     for place, (draw, result) in zip(axes, panels, strict=False):
@@ -140,6 +172,13 @@ def save_report(results: Results, path: str | Path, *, title: str = "") -> Path:
         Stands above all panels.
     """
     path = Path(path)
+    if path.suffix not in PICTURES or path.is_dir() or not path.parent.is_dir():
+        raise ParameterError(
+            "path",
+            got=repr(str(path)),
+            wanted=f"a file in a folder that exists, with suffix {' or '.join(PICTURES)}",
+            fix='"report.png"',
+        )
     key = "Software" if path.suffix == ".png" else "Creator"
     draw_report(results, title=title).savefig(path, dpi=110, metadata={key: MADE_BY})
     return path

@@ -20,8 +20,9 @@ from zarr.codecs import BloscCodec
 
 import smlm_dask as smlm
 from smlm_dask.cli import main
+from smlm_dask.errors import ParameterError
 from smlm_dask.readers.raw import RawFrames
-from smlm_dask.report import is_report, save_report, summarise
+from smlm_dask.report import draw_report, is_report, save_report, summarise
 from smlm_dask.simulate import Emitters, Light
 
 ROOT = Path(__file__).parents[1]
@@ -282,6 +283,30 @@ def test_our_pictures_are_known(suffix: str, tmp_path: Path) -> None:
     assert not is_report(tmp_path / "none.png")
     Figure().savefig(tmp_path / f"mine.{suffix}")
     assert not is_report(tmp_path / f"mine.{suffix}")
+
+
+@pytest.mark.parametrize("name", ["r.jpg", "r.xyz", "none/r.png", "r"])
+def test_pictures_that_cannot_be(name: str, tmp_path: Path) -> None:
+    with pytest.raises(ParameterError, match="suffix"):
+        save_report({}, tmp_path / name)
+
+
+@pytest.mark.parametrize(
+    "results",
+    [
+        None,
+        smlm.as_camera(1.0),
+        {"camera": "a"},
+        {"camera": smlm.as_psf(1.0)},
+        {"psf": smlm.as_camera(1.0)},
+        {"signal": smlm.as_camera(1.0)},
+        {"background": smlm.as_camera(1.0)},
+    ],
+)
+def test_results_that_are_none_are_named(results: Any) -> None:
+    for say in (summarise, draw_report):
+        with pytest.raises(ParameterError, match="results"):
+            say(results)
 
 
 def test_a_gain_that_is_known_is_used(folder: Path, movie: xr.DataArray, tmp_path: Path) -> None:

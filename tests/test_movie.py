@@ -4,10 +4,12 @@ import pickle
 
 import dask
 import dask.array as da
+import h5py
 import numpy as np
 import pandas as pd
 import pytest
 import xarray as xr
+import zarr
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -359,3 +361,16 @@ def test_maps_hold_real_numbers(movie, values):
     dims = ("y", "x")[: np.ndim(values)]
     with pytest.raises(errors.ParameterError, match="offset: got dtype"):
         select_map("offset", xr.DataArray(values, dims=dims), movie)
+
+
+@pytest.mark.parametrize("kind", ["zarr", "hdf5"])
+def test_an_array_in_an_open_file_is_read_when_it_is_computed(kind, tmp_path):
+    frames = np.arange(400 * 6 * 8, dtype="u2").reshape(400, 6, 8)
+    layout = {"shape": frames.shape, "chunks": (50, 6, 8), "dtype": "u2"}
+    if kind == "zarr":
+        array = zarr.create_array(tmp_path / "a.zarr", **layout)
+    else:
+        array = h5py.File(tmp_path / "a.h5", "w").create_dataset("movie", **layout)
+    movie = as_movie(array, pixel_size=100)
+    array[:] = frames  # a movie that had been read would be zero
+    np.testing.assert_array_equal(movie, frames)

@@ -33,8 +33,11 @@ def is_lazy(value: object) -> bool:
 
 
 def from_array(values: ArrayLike, chunks: Any = -1) -> Array:
-    """A dask array over values in memory; a dask array as it is."""
-    return values if isinstance(values, da.Array) else da.from_array(np.asarray(values), chunks)
+    """A dask array over values in memory or in an open file; a dask array as it is."""
+    if isinstance(values, da.Array):
+        return values
+    stored = hasattr(values, "dtype") and hasattr(values, "ndim")
+    return da.from_array(values if stored else np.asarray(values), chunks)
 
 
 def movie_data(movie: Any) -> Array:

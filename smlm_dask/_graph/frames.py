@@ -119,9 +119,10 @@ def window_map(
         for iy, ix in product(*map(range, data.numblocks[1:])):
             parts, frames = parts_of(data, begins, start, length, (iy, ix))
             for tile, span in rows[iy]:
-                key = (name, j, *(0,) * len(lead), tile, ix)
+                spot = (*(0,) * len(lead), tile, ix)
+                key: Any = (name, j, *spot)
                 if j and starts[j - 1] == start:
-                    tasks[key] = Alias(key, (name, j - 1, *key[2:]))
+                    tasks[key] = Alias(key, (name, j - 1, *spot))
                 else:
                     tasks[key] = placed(key, left, _on_window, kernel, frames, span, *parts)
     heights = tuple(span.stop - span.start for column in rows for _, span in column)

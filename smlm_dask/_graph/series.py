@@ -59,12 +59,13 @@ def series_map(
     ``numbers`` are the entries of ``series`` (entry,) that ``index`` names for these frames. An index in
     memory brings only those, so that a part of the movie can be had alone; a lazy one brings all.
     """
-    known = not isinstance(index, da.Array)
-    series, index = (
-        one_image_each(series) if known else whole(series),
-        like_frames(index, per_frame),
-    )
-    supply = _by_index(series, index) if known else _all(series, index)
+    index = like_frames(index, per_frame)
+    if isinstance(index, da.Array):
+        series = whole(series)
+        supply = _all(series, index)
+    else:
+        series = one_image_each(series)
+        supply = _by_index(series, index)
     name, count = named(kernel, per_frame, series, index), per_frame.numblocks[0]
     tasks: Tasks = {}
     for i, (lo, hi) in enumerate(spans(per_frame.chunks[0])):

@@ -1,7 +1,11 @@
-"""Peak memory of one case for movies of several lengths.
+"""Peak memory of one case for movies of several lengths: arrays alive at once, and the process's.
+
+``alive`` counts the arrays that dask holds between tasks, exactly and on small frames, so that every
+case can be tried on every kind of store.
 
 ``python -m tests.memory CASE UPSTREAM THREADS N ...``, e.g. ``readme aligned 2 1000 4000``, prints the
-peaks in bytes as JSON. A process of its own: what other tests have used is never all given back.
+peaks of the process in bytes as JSON: in a process of its own, because what other tests have used is
+never all given back.
 """
 
 from __future__ import annotations
@@ -9,17 +13,20 @@ from __future__ import annotations
 import gc
 import json
 import sys
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
 import dask
 import dask.array as da
 import numpy as np
+from dask.callbacks import Callback
 from numpy.typing import NDArray
 
 from tests import laws
 
 SIDE = 256
+SMALL = 48
 BASE = 200
 BUDGET = "32 MiB"  # one stored chunk: with the default the shortest movie would be a single window
 
@@ -35,6 +42,41 @@ class Generated:
     def __getitem__(self, box: tuple[slice, ...]) -> NDArray[Any]:
         places = np.arange(*box[0].indices(self.shape[0])) % BASE
         return self.frames[places, box[1], box[2]]
+
+
+class Alive(Callback):
+    """The most bytes of arrays that were held at once between tasks, each memory counted once."""
+
+    def __init__(self) -> None:
+        self.peak = 0
+
+    def _posttask(
+        self, key: Any, result: Any, dsk: Any, state: Mapping[str, Any], worker: Any
+    ) -> None:
+        held = {id(a): a.nbytes for value in state["cache"].values() for a in owners(value)}
+        self.peak = max(self.peak, sum(held.values()))
+
+
+def owners(value: Any) -> Iterator[NDArray[Any]]:
+    """The arrays whose memory a value keeps: a view keeps all of what it is a view of."""
+    if isinstance(value, (list, tuple)):
+        for part in value:
+            yield from owners(part)
+    elif isinstance(value, np.ndarray):
+        while isinstance(value.base, np.ndarray):
+            value = value.base
+        yield value
+
+
+def alive(name: str, upstream: str, n: int) -> float:
+    """Most bytes alive at once for a movie of ``n`` frames, in frames."""
+    side, frame = SMALL, 2 * SMALL**2
+    frames = laws.samples((BASE, *laws.larger(upstream, (0, side, side))[1:]))
+    budget = dask.utils.parse_bytes(BUDGET) * side**2 // SIDE**2
+    settings = {"scheduler": "sync", "smlm_dask.chunk-bytes": budget}
+    with dask.config.set(settings), Alive() as held:
+        run(name, upstream, frames, n, side)
+    return held.peak / frame
 
 
 class Nowhere:
@@ -58,9 +100,9 @@ def build(name: str) -> laws.Build:
     return laws.CASES[name].build if name in laws.CASES else laws.OFFENDERS[name]
 
 
-def run(name: str, upstream: str, frames: NDArray[Any], n: int) -> None:
+def run(name: str, upstream: str, frames: NDArray[Any], n: int, side: int = SIDE) -> None:
     stored, prepare = laws.UPSTREAMS[upstream]
-    shape = laws.larger(upstream, (n, SIDE, SIDE))
+    shape = laws.larger(upstream, (n, side, side))
     source = Generated(frames, shape)
     movie = prepare(laws.movie_of(source, stored(shape), f"generated-{n}"))
     arrays = list(laws.lazy(build(name)(movie)).values())

@@ -123,14 +123,25 @@ def refused(path, match, kind=ReaderError, **keywords):
 # ------------------------------------------------------------------ Micro-Manager
 
 
-def mmstack(path, frames=FRAMES, *, told=None, order=None, channels=1, first=0, count=None, cut=0):
+def mmstack(
+    path,
+    frames=FRAMES,
+    *,
+    planned=None,
+    xml_too=True,
+    order=None,
+    channels=1,
+    first=0,
+    count=None,
+    cut=0,
+):
     """A Micro-Manager stack: index map, settings, and 13 tags of 162 bytes before each frame.
 
     ``order`` gives in which order the planes (t, c) were written, ``first`` and ``count`` which of
     the frames lie in this file.
     """
     flat = frames.reshape(-1, *frames.shape[-2:])
-    summary = {"MicroManagerVersion": "1.4.22", "Frames": told or len(frames), "Slices": 1}
+    summary = {"MicroManagerVersion": "1.4.22", "Frames": planned or len(frames), "Slices": 1}
     summary |= {"Channels": channels, "Positions": 1, "Prefix": path.name.split("_MMStack")[0]}
     text = json.dumps(summary).encode()
     numbers = list(order if order is not None else range(len(flat)))[first:][:count]
@@ -141,6 +152,10 @@ def mmstack(path, frames=FRAMES, *, told=None, order=None, channels=1, first=0, 
         tags = tags_of(flat[number], **more)
         assert len(tags) + 2 == 13
         pages.append((tags, flat[number].astype("<u2").tobytes()))
+    # Such files also hold OME-XML, which tells of the frames that were planned.
+    xml = ome_text([(told((planned or len(frames), 1, channels, 12, 17)), "<TiffData/>")])
+    if xml_too:
+        pages[0][0][270] = (2, xml.encode() + b"\0")
     blank = struct.pack("<8I", 54773648, 0, 0, 0, 0, 0, 2355492, len(text)) + text
     offsets = write_raw(path, pages, head=blank)
     data = bytearray(path.read_bytes())
@@ -173,10 +188,10 @@ def test_mmstack_of_two_channels(tmp_path):
 
 def test_mmstack_that_lost_its_index_map(tmp_path):
     path = tmp_path / "a_MMStack.ome.tif"
-    mmstack(path, TWO, channels=2, cut=8 + 20 * 46)
+    mmstack(path, TWO, channels=2, xml_too=False, cut=8 + 20 * 46)
     refused(path, "index")
     equal(path, TWO.reshape(46, 12, 17), axes="tyx")
-    mmstack(path, cut=8 + 20 * 23)
+    mmstack(path, xml_too=False, cut=8 + 20 * 23)
     equal(path)
 
 
@@ -198,9 +213,9 @@ def test_mmstack_in_several_files(tmp_path):
     equal(second, FRAMES[10:], axes="tyx")
 
 
-def test_mmstack_that_was_stopped(tmp_path, caplog):
+def test_mmstack_that_was_stopped(tmp_path):
     path = tmp_path / "a_MMStack.ome.tif"
-    mmstack(path, told=1000)
+    mmstack(path, planned=1000)
     equal(path)
 
 

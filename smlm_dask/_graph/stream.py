@@ -35,9 +35,9 @@ def stream_selection(data: Array) -> Array:
        latter is held in memory: there is no way to select among its values in bounded space).
     2. Otherwise every pass counts each block against the open searches and adds the counts up;
        between passes one task narrows the searches.
-    3. A later pass reads a block only if a search is still open: the read happens inside its task,
-       from the block's own piece of the graph, so passes that are not needed cost nothing, and no
-       block is kept from one pass to the next.
+    3. A block is read inside the task that counts it, from its own piece of the graph: passes that
+       are not needed cost nothing, and no block is kept for a later pass or waits for the first
+       frames to start the searches. Only the blocks of these frames come from the graph.
     """
     kind = np.dtype("f4") if data.dtype == np.float32 else np.dtype("f8")
     if stream_passes(data) == 1:
@@ -53,12 +53,10 @@ def _stream_tasks(data: Array, name: str, passes: int) -> Tasks:
     parts, frames = parts_of(data, edges(data.chunks[0]).tolist(), 0, FIRST_FRAMES, (0, 0))
     begin = Task((f"start-{name}",), _start, frames, *parts)
     tasks: Tasks = {begin.key: begin}
-    state, blocks_again = begin.key, _deferred(data)
+    state, again = begin.key, _deferred(data)
     for p in range(passes):
         # Later passes are rarely needed: one task counts several blocks, and the graph stays small.
-        groups = (
-            _by(blocks_again, 8) if p else [block(data, i, 0, 0) for i in range(len(blocks_again))]
-        )
+        groups = _by(again, 8) if p else [*parts, *_by(again[len(parts) :], 1)]
         counts = [
             Task((f"count-{name}", p, i), _count, group, TaskRef(state))
             for i, group in enumerate(groups)

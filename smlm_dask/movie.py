@@ -45,9 +45,9 @@ def open_movie(
     """Open a movie on disk without reading it.
 
     Zarr (versions 2 and 3, sharded, groups written by xarray, OME-Zarr), TIFF (OME, ImageJ,
-    Micro-Manager, plain pages, BigTIFF), ``.dax`` with its ``.inf``, Princeton ``.spe``, ``.npy``,
-    and ``.nd2`` with the package nd2. Only metadata are read; pixel sizes in them are ignored,
-    since they are wrong too often.
+    Micro-Manager, NDTiff, STK, LSM, plain pages, BigTIFF), ``.dax`` with its ``.inf``, Princeton
+    ``.spe``, ``.npy``, and ``.nd2`` with the package nd2. Only metadata are read; pixel sizes in
+    them are ignored, since they are wrong too often.
 
     Parameters
     ----------

@@ -82,20 +82,20 @@ def test_an_eager_block_is_not_lazy() -> None:
 LARGE = {"wide": ((24_000, 2048, 2048), 6), "long": ((100_000, 1024, 1024), 25)}
 # Tasks for each chunk at most (wide, long), as the graph is built: y tiles and windows make most.
 TASKS = {
-    "gain": (30, 12),
-    "gain-whole": (16, 16),
+    "gain": (3, 3),
+    "gain-whole": (7, 7),
     "spatial-mean": (3, 3),
-    "sparse-median": (34, 16),
-    "sparse-median-cleansed": (90, 30),
-    "psf": (30, 12),
-    "psf-all-frames": (30, 12),
-    "photons-border": (8, 8),
+    "sparse-median": (6, 6),
+    "sparse-median-cleansed": (18, 22),
+    "psf": (4, 4),
+    "psf-all-frames": (4, 4),
+    "photons-border": (7, 7),
     "photons-weighted": (8, 8),
-    "photons-unsorted": (8, 8),
-    "photons-own-gain": (40, 20),
-    "photons-spatial-mean": (12, 12),
-    "photons-signal": (75, 40),
-    "readme": (85, 45),
+    "photons-unsorted": (4, 4),
+    "photons-own-gain": (11, 11),
+    "photons-spatial-mean": (10, 10),
+    "photons-signal": (14, 16),
+    "readme": (17, 19),
 }
 
 

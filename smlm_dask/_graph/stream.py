@@ -11,7 +11,7 @@ from dask._task_spec import Task, TaskRef, convert_legacy_graph
 from dask.local import get_sync
 from numpy.typing import NDArray
 
-from smlm_dask._graph.arrays import Array, Tasks, block, build, chunk_bytes, edges, named
+from smlm_dask._graph.arrays import Array, Tasks, build, chunk_bytes, edges, named
 from smlm_dask._graph.frames import joined, parts_of, whole_frames, window_map
 from smlm_dask._graph.passes import cone
 from smlm_dask.kernels import streaming

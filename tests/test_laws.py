@@ -294,6 +294,24 @@ def test_every_stored_chunk_is_read_once_a_pass(name: str, upstream: str) -> Non
         check_reads(laws.CASES[name], upstream)
 
 
+PARTS: dict[str, laws.Build] = {
+    "spatial mean": lambda m: smlm.background_spatial_mean(m).background[-1:],
+    "series": lambda m: smlm.background_sparse_median(m).series[-1:],
+    "offset": lambda m: smlm.background_sparse_median(m).series_offset[-1:],
+    "photons": lambda m: laws.weighted(m).photons[-1:],
+    "photons on a series": lambda m: laws.on_sparse_median(m).photons[-1:],
+}
+
+
+@pytest.mark.parametrize("name", PARTS)
+def test_a_part_of_a_result_reads_its_part_of_the_movie(name: str) -> None:
+    source = laws.Source(laws.samples(), (50, *laws.SHAPE[1:]))
+    PARTS[name](laws.movie_of(source, source.stored, f"part-{name}")).compute()
+    last = laws.SHAPE[0] - laws.WINDOW  # the last window, and no frame before it
+    assert source.reads[last // 50 :].any()
+    assert not source.reads[: last // 50].any()
+
+
 @pytest.mark.nightly
 @pytest.mark.parametrize("budget", [SMALL, {}], ids=["small", "large"])
 @pytest.mark.parametrize("upstream", laws.UPSTREAMS)

@@ -19,7 +19,7 @@ _COVERAGE = math.sqrt(2) * float(erfinv(0.99))
 # Outputs of one inner call: eight vectors of eight doubles, all accumulators stay in registers.
 _VECTORS, _LANES = 8, 8
 _STRIP = _VECTORS * _LANES
-# Pixels converted to float32 at a time: 256 kB, small enough to be read back from cache.
+# Other samples than uint16 and float32 are converted, so many pixels at a time: 256 kB, in cache.
 _BATCH_PIXELS = 1 << 16
 
 
@@ -75,16 +75,13 @@ def smooth(frames: NDArray[Any], taps_y: ArrayLike, taps_x: ArrayLike) -> NDArra
     smoothed = np.empty(frames.shape, np.float32)
     if smoothed.size == 0:
         return smoothed
-    count, height, width = frames.shape
-    padded = -(-width // _STRIP) * _STRIP
-    step = min(count, max(1, _BATCH_PIXELS // (height * padded)))
-    # One float32 copy, whatever comes in: one compiled version for all dtypes and layouts.
-    batch = np.zeros((step, height, padded), np.float32)
-    for start in range(0, count, step):
-        block = frames[start : start + step]
+    direct = frames.dtype in (np.uint16, np.float32) and frames.flags.c_contiguous
+    step = len(frames) if direct else max(1, _BATCH_PIXELS // smoothed[0].size)
+    for start in range(0, len(frames), step):
+        some = slice(start, start + step)
         with np.errstate(over="ignore", invalid="ignore"):
-            np.copyto(batch[: len(block), :, :width], block)
-        _smooth_batch(batch, half_y, half_x, smoothed[start : start + step])
+            batch = frames if direct else np.ascontiguousarray(frames[some], np.float32)
+        _smooth_frames(batch, half_y, half_x, smoothed[some])
     return smoothed
 
 
@@ -127,7 +124,7 @@ def _half(taps: ArrayLike, *, trim: bool) -> NDArray[np.float64]:
 def _correlate(
     _: Any, source: Any, centre: Any, stride: Any, half: Any, target: Any, start: Any
 ) -> Any:
-    """Write ``_STRIP`` symmetric sums around ``source[centre:]`` to ``target[start:]``.
+    """Write ``_STRIP`` symmetric sums around ``source[centre:]`` to ``target[start:]``, as float32.
 
     Vector code by hand: LLVM keeps no accumulator in a register across the loop over taps when it
     is written as numpy loops (3.5 ns per pixel and pass; 1.5 with blocks of four taps; 0.7 here,
@@ -144,17 +141,19 @@ def _correlate(
         pointers = source.data, half.data
         sums = _emit_sums(builder, *pointers, arguments[1], arguments[2], farthest)
         for i, total in enumerate(sums):
-            narrow = builder.fptrunc(total, ir.VectorType(ir.FloatType(), _LANES))
-            _emit_store(builder, narrow, target.data, builder.add(arguments[5], _index(i * _LANES)))
+            value = builder.fptrunc(total, ir.VectorType(ir.FloatType(), _LANES))
+            if signature.args[4].dtype == types.float64:
+                value = builder.fpext(value, ir.VectorType(ir.DoubleType(), _LANES))
+            _emit_store(builder, value, target.data, builder.add(arguments[5], _index(i * _LANES)))
         return context.get_dummy_value()
 
     return signature, codegen
 
 
 def _widen(_: Any, source: Any, first: Any, target: Any, start: Any) -> Any:
-    """Copy ``_STRIP`` float32 of ``source[first:]`` to the float64 ``target[start:]``.
+    """Copy ``_STRIP`` float32 or uint16 of ``source[first:]`` to the float64 ``target[start:]``.
 
-    The loop in numba unrolls to scalar code: 0.5 ns per pixel, twice per frame.
+    The loop in numba unrolls to scalar code: 0.5 ns per pixel.
     """
     signature = types.void(source, types.intp, target, types.intp)
 
@@ -162,10 +161,13 @@ def _widen(_: Any, source: Any, first: Any, target: Any, start: Any) -> Any:
         source, target = (
             context.make_array(signature.args[i])(context, builder, arguments[i]) for i in (0, 2)
         )
+        whole = signature.args[0].dtype == types.uint16
+        scalar = ir.IntType(16) if whole else ir.FloatType()
+        convert = builder.uitofp if whole else builder.fpext
         for i in range(0, _STRIP, _LANES):
             offset = builder.add(arguments[1], _index(i))
-            narrow = _emit_load(builder, source.data, offset, ir.FloatType())
-            wide = builder.fpext(narrow, ir.VectorType(ir.DoubleType(), _LANES))
+            narrow = _emit_load(builder, source.data, offset, scalar)
+            wide = convert(narrow, ir.VectorType(ir.DoubleType(), _LANES))
             _emit_store(builder, wide, target.data, builder.add(arguments[3], _index(i)))
         return context.get_dummy_value()
 
@@ -214,7 +216,7 @@ def _emit_load(builder: Any, pointer: Any, offset: Any, scalar: Any) -> Any:
     place = builder.bitcast(
         builder.gep(pointer, [offset]), ir.VectorType(scalar, _LANES).as_pointer()
     )
-    return builder.load(place, align=4)
+    return builder.load(place, align=2)
 
 
 def _emit_store(builder: Any, vector: Any, pointer: Any, offset: Any) -> None:
@@ -240,60 +242,84 @@ _widen_strip: Any = intrinsic(_widen)
 
 
 @njit(nogil=True, cache=True)
-def _smooth_batch(frames: Any, half_y: Any, half_x: Any, smoothed: Any) -> None:
-    """Smooth frames whose rows are padded to whole strips into ``smoothed``, which is not."""
-    _, height, width = smoothed.shape
-    padded = frames.shape[2]
+def _smooth_frames(frames: Any, half_y: Any, half_x: Any, smoothed: Any) -> None:
+    """Smooth frames, each along y into lines of float64 with room for their edges, then along x."""
+    count, height, width = smoothed.shape
     radius_y, radius_x = len(half_y) - 1, len(half_x) - 1
+    span = -(-width // _STRIP) * _STRIP + 2 * radius_x
     column = _on_cache_lines((height + 2 * radius_y) * _STRIP)
-    rows = np.empty(height * padded, np.float32)
-    line = np.zeros(padded + 2 * radius_x)
-    for f in range(len(smoothed)):
-        _along_y(frames[f].reshape(-1), padded, half_y, column, rows)
+    lines = np.zeros(height * span)
+    # Flat, with the place of each row: a view of a row costs as much as four pairs of taps on it.
+    source, target = frames.reshape(-1), smoothed.reshape(-1)
+    for f in range(count):
+        _along_y(source, f * height * width, width, half_y, column, lines, span, radius_x)
         for y in range(height):
-            _pad_line(rows, y * padded, width, radius_x, line)
-            _along_x(line, half_x, smoothed[f, y])
+            _repeat_edges(lines, y * span, width, radius_x)
+            row = (f * height + y) * width
+            _along_x(lines, y * span + radius_x, half_x, target, row, width)
 
 
 @njit(nogil=True, cache=True)
 def _on_cache_lines(size: int) -> Any:
-    """Doubles that begin where a cache line does: a vector over two lines costs two loads."""
-    buffer = np.empty(size + _LANES)
+    """Zeros that begin where a cache line does: a vector over two lines costs two loads."""
+    buffer = np.zeros(size + _LANES)
     begin = -(buffer.ctypes.data // 8) % _LANES
     return buffer[begin : begin + size]
 
 
 @njit(nogil=True, cache=True)
-def _along_y(frame: Any, padded: int, half: Any, column: Any, rows: Any) -> None:
+def _along_y(
+    source: Any,
+    begin: int,
+    width: int,
+    half: Any,
+    column: Any,
+    lines: Any,
+    span: int,
+    radius_x: int,
+) -> None:
     """Sum along y, by strips of columns converted once with their repeated edge rows."""
-    height, radius = len(frame) // padded, len(half) - 1
-    for x in range(0, padded, _STRIP):
-        for y in range(height + 2 * radius):
-            nearest = min(max(y - radius, 0), height - 1)
-            _widen_strip(frame, nearest * padded + x, column, y * _STRIP)
+    height, radius = len(lines) // span, len(half) - 1
+    for x in range(0, width, _STRIP):
+        if x + _STRIP <= width:
+            for y in range(height):
+                _widen_strip(source, begin + y * width + x, column, (radius + y) * _STRIP)
+        else:
+            for y in range(height):
+                for i in range(width - x):
+                    column[(radius + y) * _STRIP + i] = source[begin + y * width + x + i]
+        _repeat_rows(column, radius, height)
         for y in range(height):
             centre = (y + radius) * _STRIP
-            _correlate_strip(column, centre, _STRIP, half, rows, y * padded + x)
+            _correlate_strip(column, centre, _STRIP, half, lines, y * span + radius_x + x)
 
 
 @njit(nogil=True, cache=True)
-def _pad_line(rows: Any, start: int, width: int, radius: int, line: Any) -> None:
-    """Lay ``width`` pixels between ``radius`` copies of the first and of the last."""
-    for x in range(0, width, _STRIP):
-        _widen_strip(rows, start + x, line, radius + x)
-    first, last = line[radius], line[radius + width - 1]
+def _repeat_rows(column: Any, radius: int, height: int) -> None:
+    """Fill the room above and below a strip with its first and last row."""
+    first, last = radius * _STRIP, (radius + height - 1) * _STRIP
+    for y in range(radius):
+        for i in range(_STRIP):
+            column[y * _STRIP + i] = column[first + i]
+            column[last + (y + 1) * _STRIP + i] = column[last + i]
+
+
+@njit(nogil=True, cache=True)
+def _repeat_edges(lines: Any, start: int, width: int, radius: int) -> None:
+    """Fill the room before and after a line with its first and last pixel."""
+    begin, end = start + radius, start + radius + width
     for x in range(radius):
-        line[x] = first
-        line[radius + width + x] = last
+        lines[start + x] = lines[begin]
+        lines[end + x] = lines[end - 1]
 
 
 @njit(nogil=True, cache=True)
-def _along_x(line: Any, half: Any, row: Any) -> None:
-    radius = len(half) - 1
-    whole = len(row) // _STRIP * _STRIP
+def _along_x(lines: Any, begin: int, half: Any, target: Any, row: int, width: int) -> None:
+    whole = width // _STRIP * _STRIP
     for x in range(0, whole, _STRIP):
-        _correlate_strip(line, radius + x, 1, half, row, x)
-    if whole < len(row):
+        _correlate_strip(lines, begin + x, 1, half, target, row + x)
+    if whole < width:
         rest = np.empty(_STRIP, np.float32)
-        _correlate_strip(line, radius + whole, 1, half, rest, 0)
-        row[whole:] = rest[: len(row) - whole]
+        _correlate_strip(lines, begin + whole, 1, half, rest, 0)
+        for i in range(width - whole):
+            target[row + whole + i] = rest[i]

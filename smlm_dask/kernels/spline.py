@@ -17,15 +17,13 @@ __all__ = ["plane_light", "spline_shapes"]
 Array = NDArray[Any]
 
 
-def plane_light(
-    z: Array, knots_y: Array, knots_x: Array, knots_z: Array, coefficients: Array
-) -> NDArray[np.float64]:
-    """Integral of the spline over the plane at each ``-z``; NaN outside the knots."""
+def plane_light(knots_y: Array, knots_x: Array, knots_z: Array, coefficients: Array) -> BSpline:
+    """Integral of the spline over the plane, along its third axis; NaN outside the knots."""
     along_y, along_x = (
         BSpline(t, np.eye(len(t) - 4), 3).integrate(t[3], t[-4]) for t in (knots_y, knots_x)
     )
     light = np.einsum("zyx,y,x->z", coefficients, along_y, along_x)
-    return np.asarray(BSpline(knots_z, light, 3, extrapolate=False)(-z))
+    return BSpline(knots_z, light, 3, extrapolate=False)
 
 
 @numba.njit(nogil=True, cache=True, error_model="numpy", fastmath=FAST)

@@ -149,6 +149,7 @@ class Spline:
     ) -> None:
         self.pixel, self.columns = pixel, [column(a, n) for a in columns]
         self.spline = _check_spline(*spline)
+        self.light = plane_light(*self.spline)
         self.length = batch_length(n, 8 * size[0] * size[1])
         self.model = np.empty((self.length, *size))
 
@@ -162,7 +163,7 @@ class Spline:
         """Values over their sum in the plane; see `Spots`."""
         self._fill(part, model, out)
         z = self.columns[2][part].astype(np.float64)
-        light = plane_light(z, *self.spline) / (self.pixel[0] * self.pixel[1])
+        light = self.light(-z) / (self.pixel[0] * self.pixel[1])
         there = out[:, 1] != 0  # NaN: no such shape
         model[there] /= light[there, None, None]
         model[np.isnan(out[:, 1])] = np.nan

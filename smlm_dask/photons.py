@@ -53,7 +53,98 @@ def integrate_photons(
     size_pixels: int | tuple[int, int] = 11,
     method: Method = "map",
 ) -> xr.Dataset:
-    """DOC."""
+    """Photons of each emitter of a table, with their errors, from a crop of the movie around it.
+
+    ``map`` fits ``background + photons p`` to the crop, ``p`` the part of the PSF on each pixel (1 over
+    the whole plane, however little of it the crop holds), by the largest posterior: Poisson light on
+    a camera with Gaussian noise, and a background known within its error. Each pixel counts by the
+    variance that the fit gives it. ``fixed`` and ``free`` are the same with a background that stays or
+    that the crop alone decides; ``CropFit`` has all options, for neighbours and uncertain positions too.
+
+    ``weighted`` projects the crop, less its background, on the shape ``p`` of the PSF in the crop
+    (sum of p over the crop is 1): ``photons = sum(p (crop - background)) / sum(p^2) * gain /
+    quantum_efficiency``, the least-squares amplitude. ``border`` sums the crop above the median of
+    its border pixels.
+
+    The crops are cut inside the tasks that read the frames; no stack of crops exists. Positions are in
+    nm, with pixel i centred at i times the pixel size.
+
+    Parameters
+    ----------
+    movie : (frame, y, x) or (emitter, y, x)
+        Camera frames in adu; or crops already cut, one for each row of the table.
+    table : pandas.DataFrame
+        ``frame``, ``x``, ``y`` (nm); without ``background=`` also ``background`` (photon / pix), unless
+        the method is free or a border; optional ``z``, ``sigma``, ``sigma_x``, ``sigma_y`` (nm),
+        ``theta`` (degree), which come before ``psf``, and ``background_error`` (photon / pix) and
+        ``position_error`` (nm), which come before those of ``CropFit``. For crops ``x0`` and ``y0``, the
+        sensor pixel of each crop's first sample, instead of ``frame``.
+    camera : xarray.Dataset or float
+        From ``estimate_gain`` or ``as_camera``; a number is the gain. Its ``offset`` and ``variance``
+        may be maps. May be lazy.
+    psf : xarray.Dataset or float, optional
+        From ``estimate_psf``, ``as_psf`` or ``as_spline_psf``; a number is sigma in nm.
+    background : xarray.Dataset or (frame, y, x), optional
+        From ``background_sparse_median``, or the ``background`` of ``background_spatial_mean``: adu,
+        with the camera's offset in it.
+    size_pixels : int or (int, int)
+        Height and width of a crop in pixels.
+    method : "map", "fixed", "free", CropFit, "weighted", "border" or "border-padded"
+        ``border-padded`` takes exact zeros connected to the border for padding.
+
+    Returns
+    -------
+    xarray.Dataset
+        ``photons`` (emitter) photon, ``status`` (emitter); fits: ``photons_error`` photon,
+        ``background`` and ``background_error`` photon / pix, ``chi2_z`` 1; weighted: ``psf_sum`` and
+        ``psf_square`` (emitter) 1; border: ``border_level`` (emitter) adu. Rows are those of the table,
+        in its order. Where a crop leaves the frame or a number is not finite, ``photons`` is NaN and
+        ``status`` says why. Photons may be negative, where there is no emitter half of them are.
+        ``attrs["passes"]`` is 2 where camera or PSF come from this very movie.
+
+    Raises
+    ------
+    SmlmError
+        ``TableError`` for missing columns, frames or positions outside the movie; ``ParameterError``
+        for a crop larger than the frame, a missing PSF, background or offset, a free background in a
+        crop smaller than 9 x 9.
+
+    Notes
+    -----
+    Assumed: one emitter in a crop, its place, width and the camera known, counts that are whole adu.
+    What is wrong in these is wrong in the photons (base: 1000 photons over 10, sigma 1.2 pixels): a
+    width 5 % off +-2.5 %; positions 20 nm off -0.6 %, unless told by ``position_error``; a background
+    too high by a tenth of the noise -0.5 %; an equal emitter 3, 4, 5 or 6 pixels away +34, +7, -4 and
+    -6 %, with ``robust`` +10, +4, +1 and 0 %. ``chi2_z`` above 4 says that the model does not fit: it
+    is so for all these neighbours and for 0.04 % of lone emitters.
+    The errors hold for the background's error that is told, by default a tenth of the noise of a pixel
+    in a frame. Without the camera's ``variance`` the read noise is 1.4 electrons. With ``background=``
+    and a camera without offset, the offset counts as light: photons stay right, at worst as noisy as
+    those of ``weighted``, and their errors are too large.
+    A spline's plane ends with its knots.
+
+    The weighted sum sees only the light that the crop holds of the model: 7 x 7 pixels at sigma 1.6
+    lose 6 %; a width 10 % too large gives 9 % more photons. The border sum loses the PSF's tail and is
+    2 to 11 times noisier.
+
+    References
+    ----------
+    Likelihood of a camera with noise of its own in each pixel: F. Huang et al.,
+    doi:10.1038/nmeth.2488. Fisher scoring as weighted least squares: P. J. Green,
+    doi:10.1111/j.2517-6161.1984.tb01288.x. Bounds: R. J. Ober et al., doi:10.1016/S0006-3495(04)74193-4.
+    ``weighted`` and ``border`` are the sums of ``integrate_crop`` of smlmlp. Least-squares photometry
+    with a known PSF: T. Naylor, doi:10.1046/j.1365-8711.1998.01314.x.
+
+    Examples
+    --------
+    >>> import smlm_dask as smlm
+    >>> movie, truth = smlm.simulate_movie(50, (64, 64), seed=1)
+    >>> spots = smlm.truth_table(truth, slice(0, 50))
+    >>> camera = smlm.as_camera(float(truth.gain.mean()), offset=100.0)
+    >>> signal = smlm.integrate_photons(movie, spots, camera=camera, psf=120.0)
+    >>> signal.photons_error.dims
+    ('emitter',)
+    """
     how = _how(method)
     crops = isinstance(movie, xr.DataArray) and movie.dims == ("emitter", "y", "x")
     movie = _as_frames(check_samples(movie)) if crops else check_movie(movie)

@@ -10,6 +10,7 @@ import pytest
 import xarray as xr
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from scipy.interpolate import make_interp_spline
 
 import smlm_dask as smlm
 from smlm_dask import CropFit
@@ -353,6 +354,25 @@ def test_a_background_with_an_offset_nobody_knows_counts_as_light():
         known.background.mean() + OFFSET * GAIN / QE, abs=0.5
     )
     np.testing.assert_allclose(known.photons, photons_of(movie, table).photons, rtol=1e-5)
+
+
+def test_a_variance_nobody_knows_is_the_read_noise_of_the_fit():
+    crops, table = scene(50, 1000, 2, seed=13)
+    lost = CAMERA.assign(variance=CAMERA.variance * np.nan)
+    found = photons_of(crops, table, camera=lost, method=CropFit(read_noise=READ))
+    np.testing.assert_allclose(found.photons, photons_of(crops, table).photons, rtol=1e-12)
+
+
+def test_a_spline_of_the_gaussian_gives_its_photons():
+    crops, table = scene(200, 1000, 10, seed=19)
+    along = np.arange(-1000.0, 1001.0, 25.0)
+    line = make_interp_spline(along, statement.peak_one(along, SIGMA, PIXEL))
+    depth = np.r_[[-500.0] * 4, [500.0] * 4]
+    coefficients = np.ones((4, 1, 1)) * line.c[:, None] * line.c
+    spline = smlm.as_spline_psf(line.t, line.t, depth, coefficients)
+    found, wanted = (photons_of(crops, table, psf=p) for p in (spline, SIGMA))
+    for name in ("photons", "photons_error", "background"):
+        np.testing.assert_allclose(found[name], wanted[name], rtol=2e-4)
 
 
 # ------------------------------------------------------------------ what cannot be

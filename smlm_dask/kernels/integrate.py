@@ -147,7 +147,8 @@ def integrate_likelihood(
     spots, shaped = _spots(rows, size, pixel, own, psf)
     # An offset that nobody knows is part of the images that are given, and counts as light.
     dark = 0.0 if np.size(images) and np.isnan(offset).all() else offset
-    read = read_noise**2 if variance is None else np.asarray(variance) * gain**2
+    unknown = variance is None or np.isnan(variance).all()
+    read = read_noise**2 if unknown else np.asarray(variance) * gain**2
     sensor = Sensor(gain, dark, read + gain**2 / 12)  # a whole number of adu is off by up to half
     error = rows[:, 6] * (1.0 if knowledge.relative else quantum_efficiency)
     fits = likelihood_fits(crops, background, sensor, spots, error, **knowledge._asdict())

@@ -26,7 +26,8 @@ from peers import show
 import smlm_dask as smlm
 from smlm_dask.kernels.background import upper_median
 from smlm_dask.kernels.gain import robust_moments
-from smlm_dask.kernels.integrate import integrate_gaussian
+from smlm_dask.kernels.integrate import Knowledge, integrate_likelihood
+from smlm_dask.kernels.likelihood import PRIOR
 from smlm_dask.kernels.psf import power_spectrum
 from smlm_dask.kernels.smooth import gaussian_taps, smooth
 
@@ -92,7 +93,9 @@ def measure(path: Path, repeats: int) -> Any:
     spots, block_rows = table(movie)
     taps = [gaussian_taps(3.5)] * 2
     none = np.empty((0, 0, 0), "f4"), np.empty(0, "i8"), np.empty(0)
-    model = ((11, 11), (100.0, 100.0), 0.5, 1.0, 100.0, (False,) * 3, 120.0, 120.0, 0.0)
+    fit = Knowledge(relative=True, known=PRIOR, robust=False), 1.4
+    sensor = 0.5, 1.0, 100.0, None
+    model = (*fit, (11, 11), (100.0, 100.0), *sensor, (False,) * 3, 120.0, 120.0, 0.0)
     median = np.median(sample, axis=0)
     every = 1  # of the sampled frames; the default keeps at most 1000
     sampled = sample[:: max(1, WINDOW * count // 1000) * every]
@@ -105,7 +108,7 @@ def measure(path: Path, repeats: int) -> Any:
         "median": lambda i: upper_median(sample),
         "mean": lambda i: smooth(sample, *taps).sum(),
         "psf": lambda i: (robust_moments(sample), power_spectrum(sampled, median)),
-        "photons": lambda i: integrate_gaussian(sample, *block_rows, *none, *model),
+        "photons": lambda i: integrate_likelihood(sample, *block_rows, *none, *model),
     }
     cost = {name: cpu(spread(kernel, count), repeats) for name, kernel in bare.items()}
     camera = smlm.as_camera(0.5, offset=100.0)
@@ -150,8 +153,11 @@ def table(movie: Any) -> tuple[pd.DataFrame, tuple[Any, Any]]:
     corner = np.rint(xy[first] / 100) - 5
     nan = np.full(first.sum(), np.nan)
     local = xy[first] - corner * 100
-    columns = [corner[:, 1], corner[:, 0], local[:, 1], local[:, 0], 0 * nan, 60 + 0 * local[:, 0]]
-    return spots, (frame[first], np.column_stack([*columns, nan, nan, nan]))
+    known = [
+        np.full(first.sum(), value) for value in (0.0, 60.0, 0.1, 0.0)
+    ]  # z, background, errors
+    columns = [corner[:, 1], corner[:, 0], local[:, 1], local[:, 0], *known, nan, nan, nan]
+    return spots, (frame[first], np.column_stack(columns))
 
 
 def line(name: str, seconds: float, wanted: float, decode: float, limit: float) -> dict[str, Any]:

@@ -11,13 +11,19 @@ import numpy as np
 from peers import cpu_times, row, show
 from scipy.special import erf
 
-from smlm_dask.kernels.photons import border_sums, gaussian_sums, rotated_sums, spline_sums
+from smlm_dask.crop_fit import KNOWN
+from smlm_dask.kernels.border import border_sums
+from smlm_dask.kernels.crops import place
+from smlm_dask.kernels.photons import Sensor, likelihood_fits, weighted_sums
+from smlm_dask.kernels.projection import Background
+from smlm_dask.kernels.spots import Spline, Spots, Straight, Turned
 
 EMITTERS, SIZE, PIXEL = 20_000, (11, 11), (100.0, 100.0)
 FRAMES = (50, 256, 256)
 # Kernel -> least speed-up over smlmlp.integrate_crop.
 GATES = {"gaussian": 35.0, "rotated": 6.0, "spline": 20.0, "border": 8.0}
-MEMORY_GATE = 0.1  # of the bytes of the crops
+MEMORY_GATE = 0.1  # of the bytes of the crops, beside the result
+MOST = {"map gaussian": 3000.0}  # ns of a crop
 NO_IMAGES = (np.zeros((0, 0, 0), np.float32), np.zeros(0, np.int64), np.zeros(0))
 
 Calls = dict[str, Callable[[], object] | None]
@@ -55,14 +61,33 @@ def spline() -> dict[str, np.ndarray]:
 def ours(frames: np.ndarray, where: tuple[Any, ...], e: dict[str, np.ndarray]) -> Calls:
     """Each kernel on these frames."""
     s, (height, width) = spline(), e["sigma"]
-    cut = (frames, *where, SIZE)
-    full = (*cut, e["level"], *NO_IMAGES, *e["mu"])
     knots = (s["y"], s["x"], s["z"], s["coefficients"])
+    same = EMITTERS, SIZE, PIXEL
+
+    def shapes() -> dict[str, Spots]:
+        return {
+            "gaussian": Straight(*same, *e["mu"], height, height),
+            "rotated": Turned(*same, *e["mu"], height, width, e["theta"]),
+            "spline": Spline(*same, (*e["mu"], e["z"]), knots),
+        }
+
+    def weighted(shape: str) -> object:
+        crops = place(frames, *where, SIZE)
+        return weighted_sums(crops, Background(crops, e["level"], *NO_IMAGES), shapes()[shape])
+
+    def likelihood(shape: str, known: str = "prior", robust: bool = False) -> object:
+        crops = place(frames, *where, SIZE)
+        under = Background(crops, e["level"], *NO_IMAGES)
+        options = {"relative": True, "known": KNOWN[known], "robust": robust}
+        return likelihood_fits(crops, under, Sensor(0.5, 0.0, 2.0), shapes()[shape], 0.1, **options)
+
+    fits = {f"map {shape}": partial(likelihood, shape) for shape in shapes()}
     return {
-        "gaussian": lambda: gaussian_sums(*full, height, height, pixel=PIXEL),
-        "rotated": lambda: rotated_sums(*full, height, width, e["theta"], pixel=PIXEL),
-        "spline": lambda: spline_sums(*full, e["z"], *knots, pixel=PIXEL),
-        "border": lambda: border_sums(*cut),
+        **{shape: partial(weighted, shape) for shape in shapes()},
+        "border": lambda: border_sums(frames, *where, SIZE),
+        **fits,
+        "fixed gaussian": partial(likelihood, "gaussian", "fixed"),
+        "robust gaussian": partial(likelihood, "gaussian", robust=True),
     }
 
 
@@ -140,6 +165,21 @@ def rows() -> list[dict[str, Any]]:
                 line["memory"] = f"{memory:.1%} of crops"
                 line["met"] = line["met"] and memory < MEMORY_GATE
                 table.append(line)
+    return table + fits(inputs)
+
+
+def fits(inputs: dict[str, Calls]) -> list[dict[str, Any]]:
+    """Likelihood beside the matched filter of the same shape."""
+    table = []
+    for source, of in inputs.items():
+        for name in (n for n in of if " " in n):
+            sums = name.split()[1]
+            seconds = cpu_times({"ours": of[name], f"weighted {sums}": of[sums]})
+            line = row(f"{name} {source}", f"weighted {sums}", seconds, EMITTERS)
+            most = MOST.get(name)
+            line["gate"] = None if most is None else f"<= {most:g} ns"
+            line["met"] = None if most is None else line["ns"] <= most
+            table.append(line | {"memory": "-"})
     return table
 
 

@@ -3,6 +3,7 @@
 from smlm_dask.background import Cleansing, background_sparse_median, background_spatial_mean
 from smlm_dask.calibration import as_camera, as_psf, as_spline_psf
 from smlm_dask.channels import map_channels
+from smlm_dask.crop_fit import CropFit
 from smlm_dask.errors import SmlmError
 from smlm_dask.gain import estimate_gain
 from smlm_dask.movie import as_movie, open_movie
@@ -22,6 +23,7 @@ from smlm_dask.table import read_table, write_table
 __all__ = [
     "Camera",
     "Cleansing",
+    "CropFit",
     "Emitters",
     "Light",
     "SmlmError",

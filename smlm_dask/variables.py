@@ -104,6 +104,13 @@ VARIABLES: dict[str, Variable] = {
     ),
     # photons
     "photons": _variable("emitter", "photon", "photons of an emitter in its crop's frame"),
+    "photons_error": _variable("emitter", "photon", "standard error of the photons"),
+    "background_error": _variable(
+        "emitter", "photon / pix", "standard error of the background under an emitter"
+    ),
+    "chi2_z": _variable(
+        "emitter", "1", "chi-square of the crop's pixels, in standard deviations above noise alone"
+    ),
     "border_level": _variable("emitter", "adu", "median of the crop's border"),
     "psf_sum": _variable("emitter", "1", "sum of the peak-1 PSF model over the crop"),
     "psf_square": _variable("emitter", "1", "sum of squares of the crop-normalised PSF"),

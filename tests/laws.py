@@ -86,7 +86,21 @@ def border(movie: xr.DataArray) -> xr.Dataset:
 
 
 def weighted(movie: xr.DataArray) -> xr.Dataset:
-    return smlm.integrate_photons(movie, spots(movie), camera=camera(), psf=120.0)
+    keywords = {"camera": camera(), "psf": 120.0, "method": "weighted"}
+    return smlm.integrate_photons(movie, spots(movie), **keywords)
+
+
+def likelihood(movie: xr.DataArray) -> xr.Dataset:
+    """With a map of the camera's noise."""
+    noise = xr.zeros_like(movie.isel(frame=0, drop=True), dtype="f8").chunk() + 9.0
+    known = smlm.as_camera(2.0, offset=100.0, variance=noise)
+    return smlm.integrate_photons(movie, spots(movie), camera=known, psf=120.0)
+
+
+def free(movie: xr.DataArray) -> xr.Dataset:
+    fit = smlm.CropFit(background="free", robust=True, position_error=20.0)
+    keywords = {"camera": camera(), "psf": 120.0, "method": fit}
+    return smlm.integrate_photons(movie, spots(movie), **keywords)
 
 
 def unsorted(movie: xr.DataArray) -> xr.Dataset:
@@ -197,6 +211,8 @@ CASES: dict[str, Case] = {
     "psf-raw": Case(lambda m: psf(m, remove_background=False), tail=0),
     "photons-border": Case(border),
     "photons-weighted": Case(weighted),
+    "photons-map": Case(likelihood),
+    "photons-free": Case(free),
     "photons-unsorted": Case(unsorted),
     "photons-own-gain": Case(own_gain, 2),
     "photons-own-whole-gain": Case(own_whole_gain, STREAMED + 1, least=2),

@@ -12,15 +12,12 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from scipy.special import erfc
 
+from smlm_dask.kernels import photons
+from smlm_dask.kernels.border import border_sums, remove_border_background
+from smlm_dask.kernels.crops import inside, place
 from smlm_dask.kernels.erf import REACH, interval_share, signed_tail
-from smlm_dask.kernels.photons import (
-    border_sums,
-    gaussian_sums,
-    inside,
-    remove_border_background,
-    rotated_sums,
-    spline_sums,
-)
+from smlm_dask.kernels.projection import Background
+from smlm_dask.kernels.spots import Spline, Straight, Turned
 from tests.statements import photons as statement
 
 REFERENCE = Path(__file__).parent / "reference" / "smlmlp"
@@ -37,6 +34,30 @@ SPLINE = ("ty", "tx", "tz", "coeffs")
 def load(name):
     with np.load(REFERENCE / name) as stored:
         return dict(stored)
+
+
+def placed(frames, index, y0, x0, size, *under):
+    """Crops and what lies under them: level, images, the image and the offset of each frame."""
+    crops = place(frames, index, y0, x0, size)
+    return crops, Background(crops, *under)
+
+
+def gaussian_sums(*columns, pixel):
+    crops, under = placed(*columns[:9])
+    spots = Straight(len(crops.valid), crops.size, pixel, *columns[9:])
+    return photons.weighted_sums(crops, under, spots)
+
+
+def rotated_sums(*columns, pixel):
+    crops, under = placed(*columns[:9])
+    spots = Turned(len(crops.valid), crops.size, pixel, *columns[9:])
+    return photons.weighted_sums(crops, under, spots)
+
+
+def spline_sums(*columns, pixel):
+    crops, under = placed(*columns[:9])
+    spots = Spline(len(crops.valid), crops.size, pixel, columns[9:12], columns[12:])
+    return photons.weighted_sums(crops, under, spots)
 
 
 def given_crops(crops):
@@ -148,8 +169,8 @@ def emitters(draw):
 
 def check(sums, cut, level, shapes):
     frames, *places, size = cut
-    for row, *place, b, psf in zip(sums, *places, level, shapes, strict=True):
-        crop = statement.cut(frames, *place, size).astype(float) - b
+    for row, *where, b, psf in zip(sums, *places, level, shapes, strict=True):
+        crop = statement.cut(frames, *where, size).astype(float) - b
         raw, total, square = statement.projection(crop, psf)
         # Where counts cancel, raw is small beside what was summed: the error is not.
         summed = np.abs(psf / total * crop).sum() / square if total else 0.0

@@ -60,7 +60,8 @@ def table_light(spot, rows, columns):
 
 def test_equals_its_statement(scene, camera):
     movie, _, spots = scene
-    found = smlm.integrate_photons(movie.chunk(frame=70), spots, camera=camera, psf=120.0).compute()
+    keywords = {"camera": camera, "psf": 120.0, "method": "weighted"}
+    found = smlm.integrate_photons(movie.chunk(frame=70), spots, **keywords).compute()
     wanted = weighted(movie.to_numpy().astype("f8"), spots, 11, 120.0, table_light)
     assert np.isfinite(wanted).sum() > 100
     np.testing.assert_allclose(found.photons, wanted, rtol=1e-6, atol=1e-3)
@@ -116,7 +117,7 @@ def test_given_crops_equal_crops_cut_from_the_movie(scene, camera):
     cut = [frames[s.frame, s.y0 : s.y0 + 11, s.x0 : s.x0 + 11] for s in spots.itertuples()]
     crops = xr.DataArray(np.stack(cut), dims=("emitter", "y", "x"))
     crops = crops.assign_coords(pixel_size_y=PIXEL, pixel_size_x=PIXEL)
-    for method in ("weighted", "border"):
+    for method in ("map", "free", "weighted", "border"):
         keywords = {"camera": camera, "psf": 120.0, "method": method}
         given = smlm.integrate_photons(crops, spots, **keywords)
         found = smlm.integrate_photons(movie, spots, **keywords)
@@ -126,9 +127,8 @@ def test_given_crops_equal_crops_cut_from_the_movie(scene, camera):
 def test_sparse_median_background_is_subtracted_pixel_by_pixel(scene, camera):
     movie, _, spots = scene
     background = smlm.background_sparse_median(movie, window=100)
-    found = smlm.integrate_photons(
-        movie.chunk(frame=70), spots, camera=camera, psf=120.0, background=background
-    )
+    keywords = {"camera": camera, "psf": 120.0, "method": "weighted"}
+    found = smlm.integrate_photons(movie.chunk(frame=70), spots, **keywords, background=background)
     known = background.compute()
 
     def light(spot, rows, columns):
@@ -153,7 +153,8 @@ def test_cleansed_background_gives_the_same_numbers_lazily(scene, camera):
 def test_mean_background_may_be_one_for_each_frame(scene, camera):
     movie, _, spots = scene
     mean = smlm.background_spatial_mean(movie, radius=10.0).background
-    found = smlm.integrate_photons(movie, spots, camera=camera, psf=120.0, background=mean)
+    keywords = {"camera": camera, "psf": 120.0, "method": "weighted"}
+    found = smlm.integrate_photons(movie, spots, **keywords, background=mean)
     images = mean.to_numpy()
     wanted = weighted(
         movie.to_numpy().astype("f8"), spots, 11, 120.0, lambda s, r, c: images[s.frame, r, c]
@@ -339,7 +340,7 @@ def test_lost_samples_are_said(scene, camera):
     frames = movie.to_numpy().astype("f4")
     frames[spots.frame[0]] = np.nan
     lost = smlm.as_movie(frames, pixel_size=PIXEL)
-    for method in ("weighted", "border"):
+    for method in ("map", "free", "weighted", "border"):
         found = smlm.integrate_photons(
             lost, spots, camera=camera, psf=120.0, method=method
         ).compute()
@@ -441,7 +442,7 @@ def test_a_camera_that_was_spoilt(scene, camera, name, bad):
 @pytest.mark.parametrize("bad", [0.0, -1.0])
 def test_a_camera_that_cannot_be(scene, camera, name, bad):
     movie, _, spots = scene
-    for method in ("weighted", "border"):
+    for method in ("map", "free", "weighted", "border"):
         with pytest.raises(ParameterError, match=name):
             smlm.integrate_photons(
                 movie, spots, camera=camera.assign({name: ((), bad)}), psf=120.0, method=method

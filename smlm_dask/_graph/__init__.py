@@ -17,8 +17,8 @@ from smlm_dask._graph.arrays import (
 )
 from smlm_dask._graph.emitters import column, emitter_map
 from smlm_dask._graph.frames import (
+    cut_like,
     every_frame,
-    frame_difference,
     frame_map,
     frame_reduce,
     spectrum_map,
@@ -37,10 +37,10 @@ __all__ = [
     "blocks",
     "chunk_bytes",
     "column",
+    "cut_like",
     "emitter_map",
     "every_frame",
     "finish",
-    "frame_difference",
     "frame_map",
     "frame_reduce",
     "from_array",

@@ -7,6 +7,7 @@ from typing import Any
 
 import dask.array as da
 import numpy as np
+from dask._task_spec import Task
 from numpy.typing import DTypeLike, NDArray
 
 from smlm_dask._graph.arrays import (
@@ -32,13 +33,14 @@ def emitter_map(
     frames: NDArray[np.int64],
     rows: NDArray[np.float64],
     *arguments: Any,
-    background: Series | None = None,
+    background: Series | Array | None = None,
     columns: int,
 ) -> Array:
     """``kernel(block, frame, rows, images, image_index, image_offset, *arguments)`` for every chunk.
 
     Each task gets the ``rows`` (emitter, column) of its own frames, with ``frame`` counted from the
-    block's first. The result is (emitter, columns) in the order of ``rows``; rows that are not sorted
+    block's first. ``background`` is a series of images, or an image for each frame of ``data``, cut like
+    it. The result is (emitter, columns) in the order of ``rows``; rows that are not sorted
     by frame cost one task that puts them back.
     """
     order = np.argsort(frames, kind="stable")
@@ -76,15 +78,22 @@ def emitter_map(
 
 
 def _under(
-    series: Series | None, data: Array
+    series: Series | Array | None, data: Array
 ) -> tuple[Callable[[int, int, int], tuple[Any, ...]], list[Any]]:
     """What gives each block of frames its images, index and offset; the arrays it refers to."""
+    if isinstance(series, da.Array):
+        images = series
+        return lambda i, lo, hi: (block(images, i, 0, 0), *_each_its_own(hi - lo)), [images]
     if series is None:
         nothing = np.empty((0, 0, 0), "f4"), np.empty(0, "i8"), np.empty(0, "f8")
         return lambda i, lo, hi: nothing, []
     offset = like_frames(from_array(series.offset), data)
     supply, inputs = supply_of(series, data)
     return lambda i, lo, hi: (*supply(i, lo, hi), block(offset, i)), [*inputs, offset]
+
+
+def _each_its_own(frames: int) -> tuple[Task, Task]:
+    return Task(None, np.arange, frames), Task(None, np.zeros, frames)
 
 
 def column(table: Array, place: int, dtype: DTypeLike = "f8") -> Array:

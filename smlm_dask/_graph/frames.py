@@ -81,18 +81,9 @@ def _on_rows(kernel: Kernel, rows: int, frames: NDArray[Any]) -> NDArray[Any]:
     return np.asarray(kernel(frames[:, :rows]))
 
 
-def frame_difference(data: Array, background: Any) -> Array:
-    """``data - background`` in float32, cut like ``data``: unsigned samples would wrap."""
-    other = from_array(background).rechunk(data.chunks)
-    name = named(_difference, data, other)
-    return da.map_blocks(
-        _difference, data, other, dtype="f4", meta=np.empty((0, 0, 0), "f4"), name=name
-    )
-
-
-def _difference(frames: NDArray[Any], background: NDArray[Any]) -> NDArray[np.float32]:
-    with np.errstate(invalid="ignore"):  # inf - inf is NaN, and NaN is said by the status
-        return np.subtract(frames, background, dtype=np.float32)
+def cut_like(values: Any, data: Array) -> Array:
+    """Values for each pixel of ``data``, cut into the same blocks."""
+    return from_array(values).rechunk(data.chunks)
 
 
 def window_map(

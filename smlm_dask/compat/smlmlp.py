@@ -561,7 +561,8 @@ def _integrate_channel(given: Info, each: Info, i: int, place: Any) -> Info:
         return {"photons": border.photons.data, "level": level, "border": level}
     crops = _crops(given["crops"][i], each["channels_pixels_nm"][i])
     table = _table(given, each, i, place)
-    sums = integrate_photons(crops, table, camera=camera, psf=_psf(given, each, i))
+    psf = _psf(given, each, i)
+    sums = integrate_photons(crops, table, camera=camera, psf=psf, method="weighted")
     data = {"photons": sums.photons.data, "sum": sums.psf_sum.data, "square": sums.psf_square.data}
     scale = each["channels_QE"][i] / each["channels_gains"][i]
     light = _graph.from_array((table["background"].to_numpy() * scale).astype("f4"))

@@ -6,10 +6,21 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any
 
+import numba
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-__all__ = ["Crops", "Place", "batch_length", "column", "inside", "place", "readable", "slices"]
+__all__ = [
+    "Crops",
+    "Place",
+    "batch_length",
+    "column",
+    "gather",
+    "inside",
+    "place",
+    "readable",
+    "slices",
+]
 
 Array = NDArray[Any]
 Place = tuple[Array, Array, Array, Array, Array]
@@ -98,6 +109,24 @@ def place(
     valid &= index >= 0
     valid &= index < frames.shape[0]
     return Crops(frames, valid, index, y0, x0, size)
+
+
+def gather(place: Place, out: Array) -> None:
+    """Copy the pixels of some crops into ``out`` (k, rows, columns); NaN where there is no crop."""
+    _gather(*place, out)
+
+
+@numba.njit(nogil=True, cache=True)
+def _gather(frames: Array, valid: Array, index: Array, y0: Array, x0: Array, out: Array) -> None:
+    for k in range(valid.size):
+        if not valid[k]:
+            out[k] = np.nan
+            continue
+        # Unsigned: an index that could be negative costs a test per pixel.
+        frame, top, left = np.uint64(index[k]), np.uint64(y0[k]), np.uint64(x0[k])
+        for y in range(out.shape[1]):
+            for x in range(out.shape[2]):
+                out[k, y, x] = frames[frame, top + np.uint64(y), left + np.uint64(x)]
 
 
 def column(values: ArrayLike, n: int) -> Array:

@@ -2,36 +2,64 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
 
-from smlm_dask.kernels.crops import inside
-from smlm_dask.kernels.photons import (
-    border_sums,
-    gaussian_sums,
-    remove_border_background,
-    rotated_sums,
-    spline_sums,
-)
+from smlm_dask.kernels.border import border_sums, remove_border_background
+from smlm_dask.kernels.crops import Crops, inside, place
+from smlm_dask.kernels.photons import Sensor, likelihood_fits, weighted_sums
+from smlm_dask.kernels.projection import Background
 from smlm_dask.kernels.reason import Reason
+from smlm_dask.kernels.spots import Spline, Spots, Straight, Turned
 
 __all__ = [
+    "BORDER",
     "COLUMNS",
-    "RESULTS",
+    "LIKELIHOOD",
+    "WEIGHTED",
+    "Knowledge",
     "integrate_border",
-    "integrate_gaussian",
-    "integrate_spline",
+    "integrate_likelihood",
+    "integrate_weighted",
     "without_border",
 ]
 
 Array = NDArray[Any]
 
-# What a row of the table carries into a task, and what comes back.
-COLUMNS = ("y0", "x0", "mu_y", "mu_x", "z", "background", "sigma_y", "sigma_x", "theta")
-WIDTHS = ("sigma_y", "sigma_x", "theta")
-RESULTS = ("photons", "border_level", "psf_sum", "psf_square", "status")
+# What a row of the table carries into a task, and what comes back from each kind.
+COLUMNS = (
+    "y0",
+    "x0",
+    "mu_y",
+    "mu_x",
+    "z",
+    "background",
+    "background_error",
+    "position_error",
+    "sigma_y",
+    "sigma_x",
+    "theta",
+)
+BORDER = ("photons", "border_level", "status")
+WEIGHTED = ("photons", "psf_sum", "psf_square", "status")
+LIKELIHOOD = (
+    "photons",
+    "photons_error",
+    "background",
+    "background_error",
+    "chi2_z",
+    "status",
+)
+
+
+class Knowledge(NamedTuple):
+    """What `likelihood.fit_crops` is told beside the numbers of each emitter."""
+
+    relative: bool
+    known: int
+    robust: bool
 
 
 def integrate_border(
@@ -46,15 +74,13 @@ def integrate_border(
     gain: float,
     quantum_efficiency: float,
 ) -> NDArray[np.float64]:
-    """Photons as the sum of each crop above the median of its border; the columns of ``RESULTS``."""
+    """Photons as the sum of each crop above the median of its border; the columns of ``BORDER``."""
     del images, image_index, image_offset  # the border is the background
     y0, x0 = rows[:, 0].astype("i8"), rows[:, 1].astype("i8")
     total, level = border_sums(block, frame, y0, x0, size, padding=padding).T
-    out = np.full((len(rows), len(RESULTS)), np.nan)
-    out[:, 0] = total * _photons_per_adu(gain, quantum_efficiency)
-    out[:, 1] = level
-    out[:, 4] = _status(out[:, 0], y0, x0, size, block.shape, np.isnan(total))
-    return out
+    photons = total * _photons_per_adu(gain, quantum_efficiency)
+    crops = place(block, frame, y0, x0, size)
+    return np.column_stack([photons, level, _status(photons, crops, np.isnan(total))])
 
 
 def without_border(crops: Array) -> Array:
@@ -62,7 +88,7 @@ def without_border(crops: Array) -> Array:
     return remove_border_background(crops, padding=True)[0]
 
 
-def integrate_gaussian(
+def integrate_weighted(
     block: Array,
     frame: Array,
     rows: Array,
@@ -75,53 +101,61 @@ def integrate_gaussian(
     quantum_efficiency: float,
     offset: float | Array,
     own: tuple[bool, bool, bool],
-    sigma_y: float,
-    sigma_x: float,
-    theta: float,
+    *psf: float | Array,
 ) -> NDArray[np.float64]:
-    """Photons by projection on a Gaussian, with widths and angle of the rows where they have ``own``."""
-    y0, x0, mu_y, mu_x, _, background, *columns = rows.T
-    given = (np.full(len(rows), value) for value in (sigma_y, sigma_x, theta))
-    widths = [c if has else g for c, has, g in zip(columns, own, given, strict=True)]
+    """Photons by projection on the PSF; the columns of ``WEIGHTED``.
+
+    ``psf`` is a Gaussian's ``sigma_y, sigma_x, theta``, which the rows have of their ``own`` or not, or
+    the knots along y, x and z of a spline and its coefficients.
+    """
     scale = _photons_per_adu(gain, quantum_efficiency)
-    centre: dict[str, Any] = {"mu_y": mu_y, "mu_x": mu_x, "pixel": pixel}
-    light = background / scale
-    cut = _cut(block, frame, y0, x0, size, light, offset, images, image_index, image_offset)
-    shape: dict[str, Any] = dict(zip(WIDTHS, widths, strict=True))
-    if (shape["theta"] == 0).all():  # a turned round Gaussian is another one: the pixel turns too
-        sums = gaussian_sums(**cut, **centre, sigma_y=shape["sigma_y"], sigma_x=shape["sigma_x"])
-    else:
-        sums = rotated_sums(**cut, **centre, **shape)
-    known = (np.isfinite(widths).all(axis=0)) & (widths[0] > 0) & (widths[1] > 0)
-    return _results(sums, scale, y0, x0, size, block.shape, known)
+    crops = _crops(block, frame, rows, size)
+    background = _background(crops, rows, scale, offset, images, image_index, image_offset)
+    spots, shaped = _spots(rows, size, pixel, own, psf)
+    sums = weighted_sums(crops, background, spots)
+    photons = sums[:, 0] * scale
+    status = _status(photons, crops, np.isfinite(scale), sums[:, 1], shaped)
+    return np.column_stack([photons, sums[:, 1:], status])
 
 
-def integrate_spline(
+def integrate_likelihood(
     block: Array,
     frame: Array,
     rows: Array,
     images: Array,
     image_index: Array,
     image_offset: Array,
+    knowledge: Knowledge,
+    read_noise: float,
     size: tuple[int, int],
     pixel: tuple[float, float],
     gain: float,
     quantum_efficiency: float,
     offset: float | Array,
-    knots_y: Array,
-    knots_x: Array,
-    knots_z: Array,
-    coefficients: Array,
+    variance: float | Array | None,
+    own: tuple[bool, bool, bool],
+    *psf: float | Array,
 ) -> NDArray[np.float64]:
-    """Photons by projection on a three-dimensional cubic spline."""
-    y0, x0, mu_y, mu_x, z, background, *_ = rows.T
+    """Photons by likelihood, with their errors; the columns of ``LIKELIHOOD``.
+
+    ``variance`` is that of the camera without light, in adu^2; without it ``read_noise``, in
+    electrons, counts. The rest as for `integrate_weighted`.
+    """
     scale = _photons_per_adu(gain, quantum_efficiency)
-    centre: dict[str, Any] = {"mu_y": mu_y, "mu_x": mu_x, "pixel": pixel}
-    light = background / scale
-    cut = _cut(block, frame, y0, x0, size, light, offset, images, image_index, image_offset)
-    knots: dict[str, Any] = {"knots_y": knots_y, "knots_x": knots_x, "knots_z": knots_z}
-    sums = spline_sums(**cut, **centre, z=z, **knots, coefficients=coefficients)
-    return _results(sums, scale, y0, x0, size, block.shape, np.ones(len(rows), np.bool_))
+    crops = _crops(block, frame, rows, size)
+    background = _background(crops, rows, scale, offset, images, image_index, image_offset)
+    spots, shaped = _spots(rows, size, pixel, own, psf)
+    # An offset that nobody knows is part of the images that are given, and counts as light.
+    dark = 0.0 if np.size(images) and np.isnan(offset).all() else offset
+    unknown = variance is None or np.isnan(variance).all()
+    read = read_noise**2 if unknown else np.asarray(variance) * gain**2
+    sensor = Sensor(gain, dark, read + gain**2 / 12)  # a whole number of adu is off by up to half
+    error = rows[:, 6] * (1.0 if knowledge.relative else quantum_efficiency)
+    fits = likelihood_fits(crops, background, sensor, spots, error, **knowledge._asdict())
+    fits[:, :4] /= quantum_efficiency if gain > 0 else np.nan
+    status = _status(fits[:, :5].sum(axis=1), crops, np.isfinite(scale), fits[:, 5], shaped)
+    fits[status != Reason.OK, :5] = np.nan
+    return np.column_stack([fits[:, :5], status])
 
 
 def _photons_per_adu(gain: float, quantum_efficiency: float) -> float:
@@ -129,68 +163,67 @@ def _photons_per_adu(gain: float, quantum_efficiency: float) -> float:
     return float(gain) / float(quantum_efficiency) if gain > 0 else np.nan
 
 
-def _cut(
-    block: Array,
-    frame: Array,
-    y0: Array,
-    x0: Array,
-    size: tuple[int, int],
-    level: Array,
+def _crops(block: Array, frame: Array, rows: Array, size: tuple[int, int]) -> Crops:
+    return place(block, frame, rows[:, 0].astype("i8"), rows[:, 1].astype("i8"), size)
+
+
+def _background(
+    crops: Crops,
+    rows: Array,
+    scale: float,
     offset: float | Array,
     images: Array,
     image_index: Array,
     image_offset: Array,
-) -> dict[str, Any]:
-    """Where the crops are and what to subtract: a level for each, or an image for each frame."""
-    if np.ndim(offset):  # a map of the camera's offset is a background image for all frames
-        frames = len(block)
-        images = np.asarray(offset, "f4")[None]
-        image_index, image_offset = np.zeros(frames, "i8"), np.zeros(frames)
-    else:
-        level = level + offset
-    return {
-        "frames": block,
-        "index": frame,
-        "y0": y0.astype("i8"),
-        "x0": x0.astype("i8"),
-        "size": size,
-        "level": level,
-        "series": images,
-        "series_index": image_index,
-        "series_offset": image_offset,
-    }
+) -> Background:
+    """What lies under the crops: a level for each above the offset, or an image for each frame."""
+    level = rows[:, 5] / scale
+    if np.size(images):
+        return Background(crops, level, images, image_index, image_offset)
+    if not np.ndim(offset):
+        return Background(crops, level + offset, images, image_index, image_offset)
+    # A map of the camera's offset is a background image for all frames.
+    frames = len(crops.frames)
+    zeros = np.zeros(frames, "i8"), np.zeros(frames)
+    return Background(crops, level, np.asarray(offset, "f4")[None], *zeros)
 
 
-def _results(
-    sums: Array,
-    scale: float,
-    y0: Array,
-    x0: Array,
+def _spots(
+    rows: Array,
     size: tuple[int, int],
-    shape: tuple[int, ...],
-    known: Array,
-) -> NDArray[np.float64]:
-    out = np.full((len(sums), len(RESULTS)), np.nan)
-    out[:, 0] = sums[:, 0] * scale
-    out[:, 2:4] = sums[:, 1:3]
-    out[:, 4] = _status(out[:, 0], y0, x0, size, shape, np.isfinite(scale))
-    lost = out[:, 4] == Reason.NOT_FINITE
-    out[lost & (sums[:, 1] == 0), 4] = Reason.NO_OVERLAP_WITH_PSF
-    out[lost & ~known, 4] = Reason.NO_PSF
-    return out
+    pixel: tuple[float, float],
+    own: tuple[bool, bool, bool],
+    psf: tuple[Any, ...],
+) -> tuple[Spots, Array]:
+    """The shapes of the emitters, and of which of them they are known."""
+    n, (mu_y, mu_x, z, blur) = len(rows), (rows[:, i] for i in (2, 3, 4, 7))
+    if len(psf) > len(own):
+        return Spline(n, size, pixel, (mu_y, mu_x, z), psf), np.ones(n, np.bool_)
+    columns = rows[:, 8:].T
+    widths = [c if has else np.full(n, g) for c, has, g in zip(columns, own, psf, strict=True)]
+    sigma_y, sigma_x, theta = widths
+    shaped = np.isfinite(widths).all(axis=0) & (sigma_y > 0) & (sigma_x > 0)
+    blurred = [np.where(shaped, np.hypot(w, blur), w) for w in (sigma_y, sigma_x)]
+    if (theta == 0).all():  # a turned round Gaussian is another one: the pixel turns too
+        return Straight(n, size, pixel, mu_y, mu_x, *blurred), shaped
+    return Turned(n, size, pixel, mu_y, mu_x, *blurred, theta), shaped
 
 
 def _status(
     photons: Array,
-    y0: Array,
-    x0: Array,
-    size: tuple[int, int],
-    shape: tuple[int, ...],
+    crops: Crops,
     gain: Array | bool,
+    psf_sum: Array | None = None,
+    shaped: Array | None = None,
 ) -> NDArray[np.float64]:
     """Why photons are NaN; ``gain`` says where the camera's gain is not what is missing."""
-    lost = np.where(gain, Reason.NOT_FINITE, Reason.NO_GAIN)
-    status = np.where(np.isfinite(photons), float(Reason.OK), lost)
-    leaves = ~inside(y0.astype("i8"), x0.astype("i8"), size, (shape[-2], shape[-1]))
-    status[leaves] = Reason.CROP_LEAVES_FRAME
+    known = np.isfinite(photons)
+    status = np.where(known, float(Reason.OK), np.where(gain, Reason.NOT_FINITE, Reason.NO_GAIN))
+    lost = status == Reason.NOT_FINITE
+    if psf_sum is not None:
+        status[lost & (psf_sum == 0)] = Reason.NO_OVERLAP_WITH_PSF
+    if shaped is not None:
+        status[lost & ~shaped] = Reason.NO_PSF
+    y0, x0 = np.asarray(crops.y0), np.asarray(crops.x0)
+    status[~inside(y0, x0, crops.size, crops.frames.shape[1:])] = Reason.CROP_LEAVES_FRAME
     return status

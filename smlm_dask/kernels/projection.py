@@ -13,7 +13,7 @@ import numba
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from smlm_dask.kernels.crops import Crops, Place, column, readable
+from smlm_dask.kernels.crops import Crops, Place, column, gather, readable
 
 __all__ = ["Background", "add_dots", "project", "summarise"]
 
@@ -68,6 +68,16 @@ class Background:
         image = self.index[frame].astype(np.int64)
         known = valid & (image >= 0) & (image < len(self.series))
         return (self.series, known, image, y0, x0), self.offset[frame]
+
+    def gather(self, part: slice, place: Place, out: Array) -> None:
+        """Fill ``out`` (k, rows, columns) with what lies under some crops, in adu."""
+        level = self.level[part]
+        if self.has_images:
+            under, offset = self.under(place)
+            gather(under, out)
+            out += (level + offset)[:, None, None]
+        else:
+            out[:] = level[:, None, None]
 
 
 def project(

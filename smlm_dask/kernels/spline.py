@@ -7,13 +7,23 @@ from typing import Any
 import numba
 import numpy as np
 from numpy.typing import NDArray
+from scipy.interpolate import BSpline
 
 from smlm_dask.kernels.erf import FAST
 from smlm_dask.kernels.projection import summarise
 
-__all__ = ["spline_shapes"]
+__all__ = ["plane_light", "spline_shapes"]
 
 Array = NDArray[Any]
+
+
+def plane_light(knots_y: Array, knots_x: Array, knots_z: Array, coefficients: Array) -> BSpline:
+    """Integral of the spline over the plane, along its third axis; NaN outside the knots."""
+    along_y, along_x = (
+        BSpline(t, np.eye(len(t) - 4), 3).integrate(t[3], t[-4]) for t in (knots_y, knots_x)
+    )
+    light = np.einsum("zyx,y,x->z", coefficients, along_y, along_x)
+    return BSpline(knots_z, light, 3, extrapolate=False)
 
 
 @numba.njit(nogil=True, cache=True, error_model="numpy", fastmath=FAST)

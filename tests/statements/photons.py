@@ -87,3 +87,51 @@ def remove_border(crop, padding):
     corrected = work - median
     corrected[padded] = 0
     return corrected, median
+
+
+def plane_gaussian(size, mu_y, mu_x, sigma_y, sigma_x, theta, pixel):
+    """Share of a Gaussian's light on each pixel: over the whole plane they sum to 1."""
+    peak = gaussian(size, mu_y, mu_x, sigma_y, sigma_x, theta, pixel)
+    return peak * pixel[0] * pixel[1] / (2 * np.pi * sigma_y * sigma_x)
+
+
+def likelihood(p, x, v, error, relative, known, robust):
+    """Photons and their error, level and its error, excess of chi-square; all arrays are (pixels,).
+
+    ``x`` are the counts above the background that is known, ``v`` their variance without an emitter.
+    ``known`` is "prior", "fixed" or "free".
+    """
+    keep = np.ones(p.size)
+    photons, level = 0.0, x.mean() if known == "free" else 0.0
+
+    def variance():
+        return np.maximum(v + level + max(photons, 0.0) * p, 1e-3)
+
+    if relative:
+        error = error * np.sqrt(p.size / (1 / variance()).sum())
+    certain = known == "fixed" or error == 0
+    precision = 0.0 if known == "free" else np.inf if certain else 1 / error**2
+
+    def solve():
+        w = keep / variance()
+        if precision == np.inf:
+            return (w * p * x).sum() / (w * p * p).sum(), 0.0
+        normal = [[(w * p * p).sum(), (w * p).sum()], [(w * p).sum(), w.sum() + precision]]
+        return np.linalg.solve(normal, [(w * p * x).sum(), (w * x).sum()])
+
+    photons, level = solve()
+    for refit in range(7 if robust else 1):
+        if refit:
+            keep = 1.0 * (x - level - photons * p <= 3.5 * np.sqrt(variance()))
+        for _ in range(3):
+            photons, level = solve()
+    w = keep / variance()
+    if precision == np.inf:
+        a, b = (w * p * p).sum(), (w * p).sum()
+        errors = np.sqrt(1 / a + (error * b / a) ** 2), error
+    else:
+        normal = [[(w * p * p).sum(), (w * p).sum()], [(w * p).sum(), w.sum() + precision]]
+        errors = np.sqrt(np.diag(np.linalg.inv(normal)))
+    chi2 = ((x - level - photons * p) ** 2 / variance()).sum()
+    free = p.size - 1
+    return photons, errors[0], level, errors[1], (chi2 - free) / np.sqrt(2 * free)

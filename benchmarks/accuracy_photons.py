@@ -1,0 +1,207 @@
+"""Photons of crops with known truth, smlmlp beside ours: ``python benchmarks/accuracy_photons.py``.
+
+Bias and spread are in percent of the true photons, the spread of the errors also over the Cramer-Rao
+bound of what the estimator was told: a background that is known, known within a tenth of a pixel's noise,
+or free. The pull is the spread of the errors in units of the claimed ones; ``covered`` is the share within
+two of them.
+"""
+
+from __future__ import annotations
+
+import argparse
+from collections.abc import Iterator
+from dataclasses import replace
+from typing import Any
+
+import numpy as np
+import xarray as xr
+from peers import show
+from scenes_photons import GAIN, OFFSET, PIXEL, UNCERTAIN, Scene, Truth, draw
+
+import smlm_dask as smlm
+from smlm_dask import CropFit
+from smlm_dask.compat import smlmlp
+
+try:
+    from smlmlp import integrate_crop
+except ImportError:
+    integrate_crop = smlmlp.integrate_crop
+
+CROPS, FIRST_SEED = 20_000, 1000
+KNOWN = CropFit(background_error=0.0)
+# What is told of the background -> the fit, and how wrong the background is.
+TOLD = {"known": (KNOWN, 0.0), "uncertain": ("map", UNCERTAIN), "free": ("free", 0.0)}
+ROBUST = {
+    "fixed": CropFit(background="fixed"),
+    "robust, fixed": CropFit(background="fixed", robust=True),
+    "map": "map",
+    "robust, map": CropFit(robust=True),
+}
+
+Case = tuple[Scene, Any, str]  # the scene, the method, the bound it is measured against
+
+
+def precision() -> Iterator[tuple[str, Case]]:
+    """Photons, light, crop, width and sensor, with all that is told true."""
+    base, dim = Scene(), {"photons": 20.0, "light": 1.0}
+    scenes = {
+        "1000 photons, light 10, 11 x 11, 120 nm": base,
+        **{f"{n} photons": Scene(photons=n) for n in (20, 100, 300, 3000, 10000)},
+        **{f"light {b}": Scene(light=b) for b in (1, 50, 200)},
+        "20 photons, light 1": Scene(**dim),
+        "10000 photons, light 1": Scene(photons=10000.0, light=1.0),
+        **{f"{n} x {n}": Scene(size=n) for n in (7, 9, 13)},
+        "7 x 7, 160 nm": Scene(size=7, sigma=160.0),
+        "80 nm": Scene(sigma=80.0),
+        "160 nm": Scene(sigma=160.0),
+        "sCMOS": Scene(sensor=True),
+        "sCMOS, 300 photons, light 1": Scene(sensor=True, photons=300.0, light=1.0),
+        "sCMOS, 5000 photons, light 50": Scene(sensor=True, photons=5000.0, light=50.0),
+    }
+    for name, scene in scenes.items():
+        for told, (method, uncertain) in TOLD.items():
+            if told != "free" or scene.size >= 9:
+                yield f"{name}: {told}", (replace(scene, uncertain=uncertain), method, told)
+
+
+def mistakes() -> Iterator[tuple[str, Case]]:
+    """Positions, widths and backgrounds that are wrong."""
+    for nm in (10.0, 20.0, 30.0):
+        scene = Scene(shift=nm)
+        yield f"positions {nm:g} nm off", (scene, KNOWN, "known")
+        aware = CropFit(background_error=0.0, position_error=nm)
+        yield f"positions {nm:g} nm off, told", (scene, aware, "known")
+    for share in (1.05, 0.95):
+        yield f"width x {share}", (Scene(width=share), KNOWN, "known")
+        yield f"width x {share}, map", (Scene(width=share), "map", "uncertain")
+    for light in (10.0, 50.0, 200.0):
+        for method, bound in (("fixed", "known"), ("map", "uncertain"), ("free", "free")):
+            scene = Scene(light=light, high=UNCERTAIN)
+            yield f"background 0.1 noise high, light {light:g}, {method}", (scene, method, bound)
+    for light in (10.0, 200.0):
+        for name in ("fixed", "prior"):
+            fit = CropFit(background=name, background_error=0.2)
+            scene = Scene(light=light, uncertain=0.2)
+            yield f"background 0.2 noise uncertain, light {light:g}, {name}", (scene, fit, "known")
+
+
+def neighbours() -> Iterator[tuple[str, Case]]:
+    """Another emitter as bright, and none."""
+    for name, method in ROBUST.items():
+        yield f"no neighbour, {name}", (Scene(), method, "known")
+    for distance in (3.0, 4.0, 5.0, 6.0):
+        for name, method in ROBUST.items():
+            scene = Scene(neighbour=1000.0, distance=distance)
+            yield f"neighbour {distance:g} pixels away, {name}", (scene, method, "known")
+
+
+def seeds_table() -> Iterator[tuple[str, Case]]:
+    """What the matched filter was measured on."""
+    base = Scene(photons=1500.0, efficiency=0.82)
+    scenes = {
+        "1500 photons, 0.82": base,
+        "300 photons, 0.82": replace(base, photons=300.0),
+        "light 50, 0.82": replace(base, light=50.0),
+        "7 x 7, 150 nm, 0.82": replace(base, size=7, sigma=150.0),
+        "width x 1.1, 0.82": replace(base, width=1.1),
+        "width x 0.9, 0.82": replace(base, width=0.9),
+        "positions 20 nm off, 0.82": replace(base, shift=20.0),
+        "positions 50 nm off, 0.82": replace(base, shift=50.0),
+    }
+    for name, scene in scenes.items():
+        yield name, (scene, CropFit(background_error=0.0, position_error=scene.shift), "known")
+
+
+CASES: dict[str, Case] = dict([*precision(), *mistakes(), *neighbours(), *seeds_table()])
+
+
+def by_smlmlp(scene: Scene, truth: Truth) -> np.ndarray:
+    table = truth.table
+    zeros = np.zeros(len(table), np.int32)
+    y, x = (table[a].to_numpy() - table[f"{a}0"].to_numpy() * PIXEL for a in "yx")
+    width = np.full(len(table), scene.width * scene.sigma, np.float32)
+    found, _ = integrate_crop(
+        [truth.crops.astype("f4")],
+        [zeros],
+        [zeros],
+        x_fit=x.astype("f4"),
+        y_fit=y.astype("f4"),
+        os_fit=table.background.to_numpy("f4"),
+        sigma_fit=width,
+        channels_pixels_nm=PIXEL,
+        channels_gains=GAIN,
+        channels_QE=scene.efficiency,
+    )
+    return np.asarray(found, np.float64)
+
+
+def ours(scene: Scene, truth: Truth, method: Any) -> np.ndarray:
+    """Photons, their error and z of each emitter."""
+    movie = truth.movie
+    if not scene.sensor:  # a position that is off must not move the crop into the next
+        movie = xr.DataArray(truth.crops + OFFSET, dims=("emitter", "y", "x"))
+        movie = movie.assign_coords(pixel_size_y=PIXEL, pixel_size_x=PIXEL)
+    found = smlm.integrate_photons(
+        movie,
+        truth.table,
+        camera=truth.camera,
+        psf=scene.width * scene.sigma,
+        size_pixels=scene.size,
+        method=method,
+    ).compute()
+    return np.stack([found[n].to_numpy() for n in ("photons", "photons_error", "chi2_z")])
+
+
+def line(name: str, seeds: int) -> dict[str, Any]:
+    """One case over so many seeds."""
+    scene, method, told = CASES[name]
+    parts = []
+    for seed in range(FIRST_SEED, FIRST_SEED + seeds):
+        truth = draw(scene, CROPS, seed)
+        bound = np.full(len(truth.table), truth.bound[told])
+        parts.append([*ours(scene, truth, method), by_smlmlp(scene, truth), bound])
+    photons, claimed, z, seed_photons, bound = np.concatenate(parts, axis=1)
+    least = np.sqrt((bound**2).mean())
+    error, other = photons - scene.photons, seed_photons - scene.photons
+    known = np.isfinite(error)
+    error, claimed = error[known], claimed[known]
+    percent = 100 / scene.photons
+    return {
+        "case": name,
+        "photons": scene.photons,
+        "bound %": percent * least,
+        "smlmlp bias %": percent * np.nanmean(other),
+        "smlmlp spread %": percent * np.nanstd(other),
+        "smlmlp / bound": np.nanstd(other) / least,
+        "bias %": percent * error.mean(),
+        "+-": percent * error.std() / np.sqrt(len(error)),
+        "spread %": percent * error.std(),
+        "/ bound": error.std() / least,
+        "claimed %": percent * claimed.mean(),
+        "pull": (error / claimed).std(),
+        "covered %": 100 * np.mean(np.abs(error) < 2 * claimed),
+        "refused %": 100 * np.mean(~known),
+        "z > 4 %": 100 * np.mean(z > 4),
+    }
+
+
+def rows(seeds: int = 12, cases: list[str] | None = None) -> list[dict[str, Any]]:
+    """The table; ``cases`` are parts of the names of those wanted."""
+    wanted = [n for n in CASES if not cases or any(part in n for part in cases)]
+    return [{k: digits(v) for k, v in line(name, seeds).items()} for name in wanted]
+
+
+def digits(value: Any) -> Any:
+    return f"{value:.3f}" if isinstance(value, float) else value
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--seeds", type=int, default=12, help=f"times {CROPS} crops")
+    parser.add_argument("--cases", nargs="*", help="parts of the names of cases")
+    given = parser.parse_args()
+    show(rows(given.seeds, given.cases))
+
+
+if __name__ == "__main__":
+    main()

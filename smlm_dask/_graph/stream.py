@@ -20,6 +20,8 @@ from smlm_dask.kernels.selection import median_and_mad
 # At most so many readings: the bounds kernels/streaming.py states.
 MOST_PASSES = {"u1": 6, "i1": 6, "b1": 6, "u2": 10, "i2": 10, "f4": 18}
 FIRST_FRAMES = 200
+# Tasks of a pass: their counts, each as large as many frames, wait for each other to be added up.
+MOST_COUNTS = 32
 
 
 def stream_passes(data: Array) -> int:
@@ -54,9 +56,9 @@ def _stream_tasks(data: Array, name: str, passes: int) -> Tasks:
     begin = Task((f"start-{name}",), _start, frames, *parts)
     tasks: Tasks = {begin.key: begin}
     state, again = begin.key, _deferred(data)
+    width = -(-len(again) // MOST_COUNTS)
     for p in range(passes):
-        # Later passes are rarely needed: one task counts several blocks, and the graph stays small.
-        groups = _by(again, 8) if p else [*parts, *_by(again[len(parts) :], 1)]
+        groups = _by(again, width) if p else [*parts, *_by(again[len(parts) :], width)]
         counts = [
             Task((f"count-{name}", p, i), _count, group, TaskRef(state))
             for i, group in enumerate(groups)

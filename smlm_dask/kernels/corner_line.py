@@ -1,0 +1,282 @@
+"""From the sums of ``kernels.corner`` to a gain, its error, and the reasons to give none."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping
+from typing import NamedTuple, TypeAlias
+
+import numpy as np
+from numpy.typing import NDArray
+
+from smlm_dask.kernels import pixels
+from smlm_dask.kernels.corner import TIME, Sums
+from smlm_dask.kernels.reason import Quality, Reason
+
+__all__ = ["BINS", "NUMBERS", "Known", "corner_gain", "pixel_noise"]
+
+Doubles: TypeAlias = NDArray[np.float64]
+Indices: TypeAlias = NDArray[np.int64]
+Values: TypeAlias = Mapping[str, Doubles]
+
+BINS = 50  # of the curve that is shown
+FEWEST = 100  # windows in a bin of the fit
+MOST_SATURATED = 0.3  # of the windows of a bin
+LEAK_RATIO = 3.86  # leak of 5 over leak of 7 taps at a PSF of 0.8 pixel
+LEAK = 0.02  # of the slope; below it the smallest filter stands
+MOST_LEAK, MOST_LEAK_ERROR, MOST_ERROR = 0.10, 0.05, 0.05
+WHITE_RATIO = 2.8  # leak of 5 over 7 by that of 7 over 9 taps: below it no PSF made it
+LEAST_NOISE = 0.5  # adu
+MOST_ZEROS = 0.01  # of the samples
+HOT, HOT_ERRORS = 1.25, 5  # variance over the line's, and standard errors of it above that
+ROUNDS = 30  # of the reweighted line
+COLUMNS_OF = ((0, 2, 3), (0, 4, 5), (6, 7, 8))  # count, light and variance of each filter
+
+NUMBERS = (
+    "gain",
+    "gain_error",
+    "slope",
+    "intercept",
+    "zero_level",
+    "zero_level_error",
+    "leak",
+    "leak_error",
+    "leak_ratio",
+    "offset",
+    "offset_error",
+    "read_noise",
+    "read_noise_error",
+    "quality",
+    "status",
+)
+# What a refused movie still says: where the line lies and why it is not believed.
+KEPT = ("slope", "intercept", "leak", "leak_error", "leak_ratio", "status")
+
+
+class Known(NamedTuple):
+    """What the user knows of his camera; NaN where he does not.
+
+    Attributes
+    ----------
+    offset : float
+        Level without light, adu.
+    read_noise : float
+        Electrons, rms.
+    excess_noise : float
+        Variance of the signal over that of its photoelectrons.
+    """
+
+    offset: float
+    read_noise: float
+    excess_noise: float
+
+
+class _Bins(NamedTuple):
+    """First key of each bin of the two tables, and whether bright ones were dropped."""
+
+    near: Indices
+    far: Indices
+    kept: tuple[int, int]
+
+
+def corner_gain(sums: Sums, known: Known) -> Doubles:
+    """The ``NUMBERS``, then level, variance and count of ``BINS`` bins: (len(NUMBERS) + 3 BINS,)."""
+    total = sums.table[:TIME].sum(axis=0)
+    found = dict.fromkeys(NUMBERS, math.nan) | {"quality": 0.0}
+    bins = _bins(total)
+    if bins is None:
+        found["status"] = _nothing(sums, total)
+        return _packed(found, _curve(total))
+    parts = _binned(sums.table, bins)
+    whole = parts[:, :TIME].sum(axis=1, keepdims=True)
+    value = {name: float(v[0]) for name, v in _answers(whole, known).items()}
+    error = _errors(whole, parts, known)
+    leaks = value["leak"] > max(LEAK, 2 * error["leak"])
+    found |= _chosen(value, error, "far" if leaks else "near")
+    lowest = float(whole[0, 0, 1, 0] / whole[0, 0, 0, 0])
+    found["status"] = _status(found, sums, lowest)
+    found["quality"] = _quality(found, leaks, bins.kept[0] < len(bins.near))
+    if found["status"] != Reason.OK:
+        found |= {n: math.nan for n in NUMBERS if n not in KEPT} | {"quality": 0.0}
+    return _packed(found, _curve(total))
+
+
+def _packed(found: Mapping[str, float], curve: Doubles) -> Doubles:
+    return np.concatenate([[float(found[n]) for n in NUMBERS], curve.ravel()])
+
+
+def _nothing(sums: Sums, total: Doubles) -> Reason:
+    if total[:, 0].any():
+        return Reason.TOO_FEW_BINS
+    level, variance = sums.maps
+    if not np.isfinite(variance).any():
+        return Reason.NOT_FINITE
+    # Bad pixels all around, or frames smaller than a window.
+    return Reason.TOO_FEW_BINS if (variance > 0).any() else Reason.CONSTANT_SIGNAL
+
+
+# ------------------------------------------------------------------ bins
+
+
+def _bins(total: Doubles) -> _Bins | None:
+    """Keys in bins of enough windows, up to the light at which many are saturated."""
+    near, far = _merged(total[:, 0]), _merged(total[:, 6])
+    if len(near) < 3 or len(far) < 3:
+        return None
+    n, saturated = np.add.reduceat(total[:, :2], near, axis=0).T
+    over = np.flatnonzero(saturated > MOST_SATURATED * (n + saturated))
+    kept = int(over[0]) if len(over) else len(near)
+    kept_far = int(np.searchsorted(far, near[kept])) if len(over) else len(far)
+    return _Bins(near, far, (kept, kept_far)) if min(kept, kept_far) >= 3 else None
+
+
+def _merged(count: Doubles) -> Indices:
+    """First keys of bins of at least ``FEWEST`` windows."""
+    starts, held = [0], 0.0
+    for key in np.flatnonzero(count):
+        if held >= FEWEST:
+            starts.append(int(key))
+            held = 0.0
+        held += count[key]
+    if held < FEWEST:
+        starts.pop()
+    return np.array(starts, np.int64)
+
+
+def _binned(table: Doubles, bins: _Bins) -> Doubles:
+    """Count, light and variance of the bins of each filter, zeros at the end: (3, group, 3, bin)."""
+    out = np.zeros((3, len(table), 3, max(bins.kept)))
+    for f, columns in enumerate(COLUMNS_OF):
+        starts, kept = (bins.far, bins.kept[1]) if f == 2 else (bins.near, bins.kept[0])
+        sums = np.add.reduceat(table[..., columns], starts, axis=1)
+        out[f, ..., :kept] = sums[:, :kept].transpose(0, 2, 1)
+    return out
+
+
+def _curve(total: Doubles) -> Doubles:
+    """Level, variance and count of bins of equal steps in the root of the light: (3, BINS)."""
+    n, z, v = total[:, COLUMNS_OF[0]].T
+    curve = np.full((3, BINS), np.nan)
+    curve[2] = 0
+    filled = n > 0
+    if not filled.any():
+        return curve
+    root = np.sqrt(np.maximum(z[filled] / n[filled] - (z[filled] / n[filled]).min(), 0))
+    place = np.minimum(root * BINS / max(root.max(), 1e-30), BINS - 1).astype(int)
+    count, light, variance = (np.bincount(place, a[filled], BINS) for a in (n, z, v))
+    with np.errstate(invalid="ignore"):
+        return np.stack([light / count, variance / count, count])
+
+
+# ------------------------------------------------------------------ lines
+
+
+def _lines(parts: Doubles) -> tuple[Doubles, Doubles]:
+    """Slope and intercept of each filter and group: weights from the line, not from what scatters."""
+    n, z, v = np.moveaxis(parts, -2, 0)
+    filled = np.maximum(n, 1)
+    z, v = z / filled, v / filled
+    least = 0.05 * np.average(v, axis=-1, weights=n, keepdims=True) + 1e-30
+    model = v.mean(axis=-1, keepdims=True)
+    for _ in range(ROUNDS):
+        weight = n / np.maximum(model, least) ** 2
+        weight = weight / weight.sum(axis=-1, keepdims=True)
+        at, level = ((weight * a).sum(axis=-1, keepdims=True) for a in (z, v))
+        spread = (weight * (z - at) ** 2).sum(axis=-1, keepdims=True)
+        slope = (weight * (z - at) * v).sum(axis=-1, keepdims=True) / np.maximum(spread, 1e-30)
+        model = level + slope * (z - at)
+    return slope[..., 0], (level - slope * at)[..., 0]
+
+
+def _answers(parts: Doubles, known: Known) -> dict[str, Doubles]:
+    """All that follows from the bins, for each group: of the smallest filter, and extrapolated."""
+    slope, intercept = _lines(parts)
+    found: dict[str, Doubles] = {}
+    with np.errstate(divide="ignore", invalid="ignore"):
+        found["leak"] = slope[0] / slope[1] - 1
+        found["leak_far"] = slope[1] / slope[2] - 1
+        for name, share in (("near", 0.0), ("far", LEAK_RATIO / (LEAK_RATIO - 1))):
+            b, a = (line[0] - share * (line[0] - line[1]) for line in (slope, intercept))
+            found |= {f"{n}_{name}": v for n, v in _camera(b, a, known).items()}
+    return found
+
+
+def _camera(b: Doubles, a: Doubles, known: Known) -> dict[str, Doubles]:
+    """A line's gain, where it crosses zero, and the offset or the read noise by the other."""
+    gain = known.excess_noise / b
+    found = {"gain": gain, "slope": b, "intercept": a, "zero_level": -a / b}
+    found["offset"] = (known.read_noise**2 / gain**2 + pixels.ROUNDING - a) / b
+    found["square"] = gain**2 * (a - pixels.ROUNDING + known.offset * b)
+    return found
+
+
+def _errors(whole: Doubles, parts: Doubles, known: Known) -> dict[str, float]:
+    """Standard errors from leaving out frames, and from leaving out tiles: the larger.
+
+    Time misses what stands still, space misses what flickers.
+    """
+    largest: dict[str, float] = {}
+    for groups in (parts[:, :TIME], parts[:, TIME:]):
+        groups = groups[:, groups[0, :, 0].any(axis=-1)]
+        count = groups.shape[1]
+        for name, v in _answers(whole - groups, known).items():
+            error = math.sqrt((count - 1) * float(np.var(v))) if count > 1 else math.inf
+            largest[name] = max(largest.get(name, 0.0), error)
+    return largest
+
+
+def _chosen(value: Mapping[str, float], error: Mapping[str, float], name: str) -> dict[str, float]:
+    own = {n: value[f"{n}_{name}"] for n in ("gain", "slope", "intercept", "zero_level", "offset")}
+    errors = {f"{n}_error": error[f"{n}_{name}"] for n in ("gain", "zero_level", "offset")}
+    # Below zero only by chance: no noise that can be seen.
+    noise = math.sqrt(max(value[f"square_{name}"], 0.0))
+    square = error[f"square_{name}"]
+    own["read_noise"] = noise if value[f"square_{name}"] == value[f"square_{name}"] else math.nan
+    errors["read_noise_error"] = min(square / max(2 * noise, 1e-30), math.sqrt(square))
+    ratio = value["leak"] / value["leak_far"] if value["leak_far"] else math.nan
+    return own | errors | {"leak": value["leak"], "leak_error": error["leak"], "leak_ratio": ratio}
+
+
+# ------------------------------------------------------------------ can it be told?
+
+
+def _status(found: Mapping[str, float], sums: Sums, lowest: float) -> Reason:
+    samples, zeros = sums.counts[2:]
+    slope, leak, error = found["slope"], found["leak"], found["leak_error"]
+    significant = abs(leak) > 3 * error
+    coloured = leak < -LEAK or 0 < leak < WHITE_RATIO * (leak / found["leak_ratio"])
+    tests = {
+        Reason.CLIPPED: zeros > MOST_ZEROS * samples,
+        Reason.SLOPE_NOT_POSITIVE: not slope > 0,
+        Reason.NOISE_BELOW_ROUNDING: found["intercept"] + slope * lowest < LEAST_NOISE**2,
+        Reason.NOISE_NOT_WHITE: significant and coloured,
+        Reason.GAIN_UNCERTAIN: not found["gain_error"] <= MOST_ERROR * found["gain"]
+        or not error <= MOST_LEAK_ERROR,
+        Reason.PSF_TOO_NARROW: abs(leak) > MOST_LEAK,
+    }
+    return next((reason for reason, holds in tests.items() if holds), Reason.OK)
+
+
+def _quality(found: Mapping[str, float], leaks: bool, saturated: bool) -> Quality:
+    error = found["gain_error"] / found["gain"]
+    words = Quality.ERROR_BELOW_5_PERCENT
+    if error < 0.025:
+        words = Quality.ERROR_BELOW_1_PERCENT if error < 0.01 else Quality.ERROR_BELOW_2_5_PERCENT
+    words |= Quality.PSF_LEAK_REMOVED if leaks else Quality(0)
+    return words | (Quality.SATURATED_LIGHT_LEFT_OUT if saturated else Quality(0))
+
+
+# ------------------------------------------------------------------ pixels
+
+
+def pixel_noise(sums: Sums, packed: Doubles) -> Doubles:
+    """Level, variance, variance above the line and 1 where it is a hot pixel's: (4, y, x)."""
+    level, variance = sums.maps / sums.counts[0]
+    number = dict(zip(NUMBERS, packed, strict=False))
+    line = number["intercept"] + number["slope"] * level
+    line = line if number["status"] == Reason.OK else np.full_like(level, np.nan)
+    most = HOT + HOT_ERRORS * pixels.variance_error(sums.counts[1])
+    with np.errstate(invalid="ignore"):
+        # A molecule is as wide as its PSF; a hot pixel stands alone.
+        hot = (variance > most * line) & (variance > most * pixels.local_median(variance))
+    return np.stack([level, variance, variance - line, hot])

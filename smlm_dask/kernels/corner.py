@@ -47,7 +47,10 @@ SPACE = TILES * TILES
 GROUPS = TIME + SPACE
 NOISE = 64  # a window with this many times the variance of its light is no noise: 8 sigma
 MAP_PAIRS = 16  # pairs that the maps of a window are made from
-LINE_PAIRS, LINE_ROWS = 4, 16  # pairs, and rows of each, that the first guess of the line is made from
+LINE_PAIRS, LINE_ROWS = (
+    4,
+    16,
+)  # pairs, and rows of each, that the first guess of the line is made from
 CHI2_MEDIAN = 0.4549  # median of the square of a standard normal number
 BAD, SATURATED = 1, 2
 # Emitters may light a hundredth of the windows: the brightest have parts of their own.

@@ -13,7 +13,16 @@ from smlm_dask.kernels import pixels
 from smlm_dask.kernels.corner import TIME, Sums
 from smlm_dask.kernels.reason import Quality, Reason
 
-__all__ = ["BINS", "NUMBERS", "Known", "corner_gain", "pixel_noise"]
+__all__ = [
+    "BINS",
+    "NUMBERS",
+    "Known",
+    "camera",
+    "corner_gain",
+    "error_word",
+    "numbers",
+    "pixel_noise",
+]
 
 Doubles: TypeAlias = NDArray[np.float64]
 Indices: TypeAlias = NDArray[np.int64]
@@ -59,7 +68,7 @@ class Known(NamedTuple):
     Attributes
     ----------
     offset : float
-        Level without light, adu.
+        Level without light, adu; of a map its mean.
     read_noise : float
         Electrons, rms.
     excess_noise : float
@@ -79,8 +88,11 @@ class _Bins(NamedTuple):
     kept: tuple[int, int]
 
 
-def corner_gain(sums: Sums, known: Known) -> Doubles:
+def corner_gain(
+    sums: Sums, offset: float | Doubles, read_noise: float, excess_noise: float
+) -> Doubles:
     """The ``NUMBERS``, then level, variance and count of ``BINS`` bins: (len(NUMBERS) + 3 BINS,)."""
+    known = Known(float(np.mean(offset)), read_noise, excess_noise)
     total = sums.table[:TIME].sum(axis=0)
     found = dict.fromkeys(NUMBERS, math.nan) | {"quality": 0.0}
     bins = _bins(total)
@@ -108,7 +120,7 @@ def _packed(found: Mapping[str, float], curve: Doubles) -> Doubles:
 def _nothing(sums: Sums, total: Doubles) -> Reason:
     if total[:, 0].any():
         return Reason.TOO_FEW_BINS
-    level, variance = sums.maps
+    variance = sums.maps[1]
     if not np.isfinite(variance).any():
         return Reason.NOT_FINITE
     # Bad pixels all around, or frames smaller than a window.
@@ -197,11 +209,11 @@ def _answers(parts: Doubles, known: Known) -> dict[str, Doubles]:
         found["leak_far"] = slope[1] / slope[2] - 1
         for name, share in (("near", 0.0), ("far", LEAK_RATIO / (LEAK_RATIO - 1))):
             b, a = (line[0] - share * (line[0] - line[1]) for line in (slope, intercept))
-            found |= {f"{n}_{name}": v for n, v in _camera(b, a, known).items()}
+            found |= {f"{n}_{name}": v for n, v in camera(b, a, known).items()}
     return found
 
 
-def _camera(b: Doubles, a: Doubles, known: Known) -> dict[str, Doubles]:
+def camera(b: Doubles, a: Doubles, known: Known) -> dict[str, Doubles]:
     """A line's gain, where it crosses zero, and the offset or the read noise by the other."""
     gain = known.excess_noise / b
     found = {"gain": gain, "slope": b, "intercept": a, "zero_level": -a / b}
@@ -226,15 +238,23 @@ def _errors(whole: Doubles, parts: Doubles, known: Known) -> dict[str, float]:
 
 
 def _chosen(value: Mapping[str, float], error: Mapping[str, float], name: str) -> dict[str, float]:
-    own = {n: value[f"{n}_{name}"] for n in ("gain", "slope", "intercept", "zero_level", "offset")}
-    errors = {f"{n}_error": error[f"{n}_{name}"] for n in ("gain", "zero_level", "offset")}
-    # Below zero only by chance: no noise that can be seen.
-    noise = math.sqrt(max(value[f"square_{name}"], 0.0))
-    square = error[f"square_{name}"]
-    own["read_noise"] = noise if value[f"square_{name}"] == value[f"square_{name}"] else math.nan
-    errors["read_noise_error"] = min(square / max(2 * noise, 1e-30), math.sqrt(square))
+    """The numbers of the smallest filter (near) or of the extrapolation (far)."""
+    names = ("gain", "slope", "intercept", "zero_level", "offset", "square")
+    own, errors = ({n: d[f"{n}_{name}"] for n in names} for d in (value, error))
     ratio = value["leak"] / value["leak_far"] if value["leak_far"] else math.nan
-    return own | errors | {"leak": value["leak"], "leak_error": error["leak"], "leak_ratio": ratio}
+    leak = {"leak": value["leak"], "leak_error": error["leak"], "leak_ratio": ratio}
+    return numbers(own, errors) | leak
+
+
+def numbers(value: Mapping[str, float], error: Mapping[str, float]) -> dict[str, float]:
+    """Values and errors of a line by their names, with the root of the read noise's square."""
+    found = {n: value[n] for n in ("gain", "slope", "intercept", "zero_level", "offset")}
+    found |= {f"{n}_error": error[n] for n in ("gain", "zero_level", "offset")}
+    square, of_square = value["square"], error["square"]
+    # Below zero only by chance: then it is no noise that can be seen.
+    noise = math.sqrt(max(square, 0.0)) if math.isfinite(square) else math.nan
+    of_noise = of_square / (2 * noise) if noise > 0 else math.inf
+    return found | {"read_noise": noise, "read_noise_error": min(of_noise, math.sqrt(of_square))}
 
 
 # ------------------------------------------------------------------ can it be told?
@@ -258,12 +278,16 @@ def _status(found: Mapping[str, float], sums: Sums, lowest: float) -> Reason:
 
 
 def _quality(found: Mapping[str, float], leaks: bool, saturated: bool) -> Quality:
-    error = found["gain_error"] / found["gain"]
-    words = Quality.ERROR_BELOW_5_PERCENT
-    if error < 0.025:
-        words = Quality.ERROR_BELOW_1_PERCENT if error < 0.01 else Quality.ERROR_BELOW_2_5_PERCENT
-    words |= Quality.PSF_LEAK_REMOVED if leaks else Quality(0)
+    words = error_word(found) | (Quality.PSF_LEAK_REMOVED if leaks else Quality(0))
     return words | (Quality.SATURATED_LIGHT_LEFT_OUT if saturated else Quality(0))
+
+
+def error_word(found: Mapping[str, float]) -> Quality:
+    """How large the error of the gain is."""
+    error = found["gain_error"] / found["gain"]
+    if error < 0.01:
+        return Quality.ERROR_BELOW_1_PERCENT
+    return Quality.ERROR_BELOW_2_5_PERCENT if error < 0.025 else Quality.ERROR_BELOW_5_PERCENT
 
 
 # ------------------------------------------------------------------ pixels

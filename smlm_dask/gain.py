@@ -327,6 +327,8 @@ def _curve(curve: Any, bins: int) -> Values:
 def _no_gain(values: Values) -> Values:
     """The median of few deviations is far from that of many: up to 30 % of gain, and no error shows it."""
     numbers = ("gain", "gain_error", "offset", "offset_error", "read_noise", "read_noise_error")
-    nan: Values = {n: ((), np.nan) for n in (*numbers, "zero_level", "zero_level_error") if n in values}
+    nan: Values = {
+        n: ((), np.nan) for n in (*numbers, "zero_level", "zero_level_error") if n in values
+    }
     nan |= {"quality": ((), np.uint8(0))} if "quality" in values else {}
     return nan | {"status": ((), np.uint8(Reason.TOO_FEW_FRAMES))}

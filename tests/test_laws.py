@@ -356,7 +356,7 @@ def test_gain_and_psf_share_the_medians_of_their_windows(movie: NDArray[np.uint1
     kernels = Counter(key[0].rsplit("-", 1)[0] for key in tasks if isinstance(key, tuple))
     windows = len(movie) // laws.WINDOW
     assert kernels["robust_moments"] == windows
-    assert kernels["source"] == 4  # one for each chunk of a window: no second reading
+    assert kernels["source"] == 5  # one for each chunk: no second reading
 
 
 # ------------------------------------------------------------------ 4. memory is bounded

@@ -20,6 +20,7 @@ __all__ = [
     "local_median",
     "pair_variance",
     "spread",
+    "surroundings",
     "variance_error",
 ]
 
@@ -118,11 +119,28 @@ def variance_error(pairs: float) -> float:
 
 def bad_pixels(level: Doubles, variance: Doubles, pairs: int) -> Mask:
     """Pixels that are noisier, darker or brighter than those around them can be, or not finite."""
-    base, noise = local_median(level), np.maximum(local_median(variance), ROUNDING)
+    noise, base = np.maximum(surroundings(variance), ROUNDING), surroundings(level)
     with np.errstate(invalid="ignore"):
-        quiet = variance <= (1.5 + 5 * variance_error(pairs)) * noise
-        near = np.abs(level - base) <= 6 * np.sqrt(noise)
-    return np.asarray(~(quiet & near))
+        quiet = variance <= (1.5 + 6 * variance_error(pairs)) * noise
+        below = level <= base + 6 * np.sqrt(noise)
+        above = level >= -surroundings(-level) - 6 * np.sqrt(noise)
+    return np.asarray(~(quiet & below & above))
+
+
+def surroundings(image: Doubles) -> NDArray[np.float32]:
+    """What is high around a pixel: the second of its four neighbours, or the local median.
+
+    The image of a molecule is wider than a pixel, so that two neighbours are nearly as bright as its
+    middle. With the median alone, dense emitters made four fifths of the field bad.
+    """
+    local = local_median(image)
+    if not image.size:
+        return local
+    wide = np.pad(image.astype("f4"), 1, mode="edge")
+    up, down, left, right = wide[:-2, 1:-1], wide[2:, 1:-1], wide[1:-1, :-2], wide[1:-1, 2:]
+    across = np.minimum(np.maximum(up, down), np.maximum(left, right))
+    beside = np.maximum(np.minimum(up, down), np.minimum(left, right))
+    return np.asarray(np.maximum(local, np.maximum(across, beside)), "f4")
 
 
 def local_median(image: Doubles) -> NDArray[np.float32]:

@@ -196,7 +196,9 @@ def picked_map(
                 row: list[TaskRef] = []
                 for ix in range(data.numblocks[2]):
                     key = (f"pick-{name}", j, i, iy, ix)
-                    tasks[key] = Task(key, _picked, block(data, i, iy, ix), frames)
+                    tasks[key] = placed(
+                        key, data.numblocks[0] - i, _picked, block(data, i, iy, ix), frames
+                    )
                     row.append(TaskRef(key))
                 rows.append(List(*row))
             parts.append(List(*rows))

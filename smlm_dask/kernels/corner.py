@@ -40,7 +40,7 @@ TAPS = {
 }
 COLUMNS = ("n", "saturated", "z5", "v5", "z7", "v7", "n9", "z9", "v9")
 # A key is ZERO + FINE sqrt(light beyond the window above the frame's median, adu), its sign kept.
-KEYS, ZERO, FINE = 2048, 512, 16
+KEYS, ZERO, FINE = 512, 128, 4
 REACH, EDGE = 4, 5  # of the widest filter; rows and columns at the border without a centre
 TIME, TILES = 20, 4  # groups of frames; tiles along each axis
 SPACE = TILES * TILES

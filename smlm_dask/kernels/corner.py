@@ -121,7 +121,7 @@ def corner_sums(frames: Frames, step: int, stride: int, group: Indices) -> Sums:
     maps = _maps(frames, some)
     bad = pixels.bad_pixels(maps[0], maps[1], len(some))
     table = np.zeros((GROUPS, KEYS, len(COLUMNS)))
-    if min(frames.shape[1:]) > 2 * EDGE:
+    if len(first) and min(frames.shape[1:]) > 2 * EDGE:
         skip = _Skip(bad, high, pixels.ceiling_of(frames, high))
         used = np.flatnonzero(live[first] & live[first + 1])
         _fill(table, frames, first[used], group[used], skip, stride)

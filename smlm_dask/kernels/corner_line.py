@@ -40,7 +40,7 @@ MOST_LEAK, MOST_LEAK_ERROR, MOST_ERROR = 0.10, 0.05, 0.05
 QUIET, PATCH, MOST_QUIET, WHITE_LEAK = 0.05, 8, 1.25, 0.01
 LEAST_NOISE = 0.5  # adu
 MOST_ZEROS = 0.01  # of the samples
-HOT, HOT_ERRORS = 1.25, 5  # variance over the line's, and standard errors of it above that
+HOT, HOT_ERRORS = 1.25, 6  # variance over the line's, and standard errors of it above that
 ROUNDS = 30  # of the reweighted line
 COLUMNS_OF = ((0, 2, 3), (0, 4, 5), (6, 7, 8))  # count, light and variance of each filter
 
@@ -127,7 +127,7 @@ def _nothing(sums: Sums, total: Doubles) -> Reason:
     if not np.isfinite(variance).any():
         return Reason.NOT_FINITE
     # Bad pixels all around, or frames smaller than a window.
-    return Reason.TOO_FEW_BINS if (variance > 0).any() else Reason.CONSTANT_SIGNAL
+    return Reason.TOO_FEW_BINS if (variance > pixels.ROUNDING).any() else Reason.CONSTANT_SIGNAL
 
 
 # ------------------------------------------------------------------ bins

@@ -9,7 +9,7 @@ import numpy as np
 from numba import njit
 from numpy.typing import NDArray
 
-from smlm_dask.kernels.selection import median, rank
+from smlm_dask.kernels.selection import median
 
 __all__ = [
     "bad_pixels",
@@ -80,7 +80,7 @@ def pair_variance(distance: Frames, overlap: bool = False) -> Doubles:
     """
     if not distance.size:
         return np.full(distance.shape[1:], np.nan)
-    own = 1 + (1.8 if overlap else 1.36) / len(distance)  # the variance of the median itself
+    own = 1 + (2.6 if overlap else 1.8) / len(distance)  # the variance of the median itself
     with np.errstate(invalid="ignore"):
         whole = distance.dtype.kind in "bui" or bool((distance == np.rint(distance)).all())
     if not whole:
@@ -91,13 +91,13 @@ def pair_variance(distance: Frames, overlap: bool = False) -> Doubles:
 
 
 def _interval_median(distance: Frames) -> Doubles:
-    half = len(distance) / 2
-    middle = rank(distance, len(distance) // 2)
+    middle = median(distance).astype("f4")
     below, at = np.zeros((2, *middle.shape))
     _count(distance, middle, below, at)
-    share = (half - below) / at
-    # Zero is the interval from 0 to 1/2 when signs are dropped.
-    return np.asarray(np.where(middle > 0, middle - 0.5 + share, share / 2), "f8")
+    share = (len(distance) / 2 - below) / np.maximum(at, 1)
+    # Zero is the interval from 0 to 1/2 when signs are dropped; between two samples there is none.
+    inside = np.where(middle > 0, middle - 0.5 + share, share / 2)
+    return np.asarray(np.where(at > 0, inside, middle), "f8")
 
 
 @njit(nogil=True, cache=True)

@@ -70,7 +70,7 @@ def _nothing(level: Doubles, variance: Doubles) -> Reason:
     finite = np.isfinite(variance)
     if not finite.any():
         return Reason.NOT_FINITE
-    steady = level[finite].min() == level[finite].max() and not variance[finite].any()
+    steady = level[finite].min() == level[finite].max() and variance[finite].max() < pixels.ROUNDING
     return Reason.CONSTANT_SIGNAL if steady else Reason.TOO_FEW_BINS
 
 

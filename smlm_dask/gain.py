@@ -27,7 +27,7 @@ FEWEST_FRAMES = (
 BINS = 50  # of method="smlmlp"
 # Samples in the pairs of frames that are used: at 20 million the error is below 1 %.
 ALL_SAMPLES, ENOUGH_SAMPLES = 20_000_000, 20_000_000
-MOST_STEP = 6  # frames from pair to pair, unless a window of large frames would not fit a task
+MOST_STEP = 12  # frames from pair to pair, unless a window of large frames would not fit a task
 TASK_SAMPLES, FEWEST_PAIRS = 2**26, 10
 LEAKS = ("leak", "leak_error", "leak_ratio")
 
@@ -219,32 +219,30 @@ def _corner(movie: xr.DataArray, window: int | None, known: Known) -> Values:
     return values
 
 
-def _pairs(
-    n: int, size: int, window: int
-) -> tuple[list[NDArray[np.int64]], list[tuple[int, int, NDArray[np.int64]]]]:
+def _pairs(n: int, size: int, window: int) -> tuple[list[NDArray[np.int64]], list[tuple[Any, ...]]]:
     """Frames of the pairs of each window, and how they are paired: a rule of the movie's shape alone.
 
     Pairs lie inside windows, so that no window needs its neighbour. A tail of less than half a window
     belongs to the last.
     """
-    step, stride = _sampling(n, size, window)
+    step, stride, map_pairs = _sampling(n, size, window)
     count = max(1, (n + window // 2) // window)
     picks: list[NDArray[np.int64]] = []
-    arguments: list[tuple[int, int, NDArray[np.int64]]] = []
+    arguments: list[tuple[Any, ...]] = []
     for j in range(count):
         first = np.arange(j * window, (n if j == count - 1 else (j + 1) * window) - 1, step)
         picks.append(np.unique([first, first + 1]))
-        arguments.append((min(step, 2), stride, first * corner.TIME // n))
+        arguments.append((min(step, 2), stride, first * corner.TIME // n, map_pairs))
     return picks, arguments
 
 
-def _sampling(n: int, size: int, window: int) -> tuple[int, int]:
-    """Frames from pair to pair, and pixels from window to window."""
+def _sampling(n: int, size: int, window: int) -> tuple[int, int, int]:
+    """Frames from pair to pair, pixels from window to window, pairs in the maps of a window."""
     if n * size <= ALL_SAMPLES:
-        return 1, 2
+        return 1, 2, 16
     step = min(max(n * size // ENOUGH_SAMPLES, 2), MOST_STEP)
     large = min(-(-window * 2 * size // TASK_SAMPLES), window // FEWEST_PAIRS)
-    return max(step, large), 3
+    return max(step, large), 3, 8
 
 
 def _unpacked(packed: Any, bins: int, known: Known) -> Values:

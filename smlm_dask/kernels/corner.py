@@ -46,7 +46,6 @@ TIME, TILES = 20, 4  # groups of frames; tiles along each axis
 SPACE = TILES * TILES
 GROUPS = TIME + SPACE
 NOISE = 64  # a window with this many times the variance of its light is no noise: 8 sigma
-MAP_PAIRS = 16  # pairs that the maps of a window are made from
 LINE_PAIRS, LINE_ROWS = (
     4,
     16,
@@ -99,7 +98,9 @@ def add(before: Sums, after: Sums) -> Sums:
     return Sums(*(a + b for a, b in zip(before, after, strict=True)))
 
 
-def corner_sums(frames: Frames, step: int, stride: int, group: Indices) -> Sums:
+def corner_sums(
+    frames: Frames, step: int, stride: int, group: Indices, map_pairs: int = 16
+) -> Sums:
     """All that a window of frames tells of its noise.
 
     Parameters
@@ -112,12 +113,14 @@ def corner_sums(frames: Frames, step: int, stride: int, group: Indices) -> Sums:
         Distance of the centres of windows, pixels.
     group : (pair,)
         Group of frames of each pair, from 0 to ``TIME - 1`` and never falling.
+    map_pairs : int
+        Pairs that the maps are made from, at most.
     """
     first = np.arange(0, len(frames) - 1, step)
     low, high = pixels.extremes(frames)
     live = low < high  # no constant frames, and none with a NaN or an infinity
     live &= np.isfinite(high - low)
-    some = first[:: max(1, len(first) // MAP_PAIRS)][:MAP_PAIRS]
+    some = first[:: max(1, len(first) // map_pairs)][:map_pairs]
     maps = _maps(frames, some)
     bad = pixels.bad_pixels(maps[0], maps[1], len(some))
     table = np.zeros((GROUPS, KEYS, len(COLUMNS)))
@@ -125,8 +128,9 @@ def corner_sums(frames: Frames, step: int, stride: int, group: Indices) -> Sums:
         skip = _Skip(bad, high, pixels.ceiling_of(frames, high))
         used = np.flatnonzero(live[first] & live[first + 1])
         _fill(table, frames, first[used], group[used], skip, stride)
-    zeros = np.count_nonzero(frames[low == 0] == 0, axis=0)[~bad].sum() if (low == 0).any() else 0
-    samples = np.count_nonzero(~bad) * len(frames)
+    dark = frames[live & (low == 0)]
+    zeros = np.count_nonzero(dark == 0, axis=0)[~bad].sum() if len(dark) else 0
+    samples = np.count_nonzero(~bad) * np.count_nonzero(live)
     return Sums(table, maps, np.array([1, len(some), samples, zeros], "f8"))
 
 
@@ -157,11 +161,12 @@ def _fill(
     middle = pixels.frame_medians(frames)
     centre = (middle[:-1] + middle[1:]) / np.float32(2)
     limits = _noise_line(frames, first, centre, skip)
+    room = [np.empty(frames.shape[1:], np.float32) for _ in range(2)]
     for g in np.unique(group):
         now = np.zeros((SPACE, KEYS, len(COLUMNS)))
         for i in first[group == g]:
             pair = frames[i], frames[i + 1], centre[i], skip.of(frames, i)
-            _add_pair(*pair, limits, stride, now)
+            _add_pair(*pair, limits, stride, *room, now)
         filled = now[..., (0, 1, 6)].any(axis=(0, 2))
         table[g, filled] += now[:, filled].sum(axis=0)
         table[TIME:, filled] += now[:, filled]
@@ -280,15 +285,15 @@ def _few_windows(a, b, centre, skip, stride):  # type: ignore[no-untyped-def]
 
 
 @njit(nogil=True, cache=True)
-def _add_pair(a, b, centre, skip, limits, stride, table):  # type: ignore[no-untyped-def]
+def _add_pair(a, b, centre, skip, limits, stride, difference, total, table):  # type: ignore[no-untyped-def]
     """Add the windows of a pair of frames to ``table`` (tile, key, column).
 
-    The centre of a window that is no noise blocks those within REACH, so that rows wait until the rows
+    ``difference`` and ``total`` are room for two images, used again for every pair. The centre of a
+    window that is no noise blocks those within REACH, so that rows wait until the rows
     around them are known.
     """
     height, width = a.shape
     inner, reach = width - 2 * EDGE, REACH // stride
-    difference, total = np.empty((height, width), np.float32), np.empty((height, width), np.float32)
     _differ(a, b, difference, total)
     slots = 2 * reach + 1
     line, values = np.empty(width, np.float32), np.empty((slots, 7, inner), np.float32)

@@ -37,7 +37,8 @@ MOST_LEAK, MOST_LEAK_ERROR, MOST_ERROR = 0.10, 0.05, 0.05
 # Variance of single pixels over the line's, in the quietest patches of the field: 1 in white noise, 1.2
 # under emitters on in every fiftieth frame, 1.45 after a blur of 0.4 pixel. Dense emitters reach 3, but
 # they do not leak.
-QUIET, PATCH, MOST_QUIET, WHITE_LEAK = 0.05, 8, 1.25, 0.01
+QUIET, PATCH, MOST_QUIET = 0.05, 8, 1.25
+WHITE_LEAK, WHITE_ERRORS = 0.01, 1.5  # leak, and its standard errors, that such a field may have
 LEAST_NOISE = 0.5  # adu
 MOST_ZEROS = 0.01  # of the samples
 HOT, HOT_ERRORS = 1.25, 6  # variance over the line's, and standard errors of it above that
@@ -270,7 +271,7 @@ def _status(found: Mapping[str, float], sums: Sums, lowest: float) -> Reason:
         Reason.CLIPPED: zeros > MOST_ZEROS * samples,
         Reason.SLOPE_NOT_POSITIVE: not slope > 0,
         Reason.NOISE_BELOW_ROUNDING: found["intercept"] + slope * lowest < LEAST_NOISE**2,
-        Reason.NOISE_NOT_WHITE: abs(leak) > max(2 * error, WHITE_LEAK)
+        Reason.NOISE_NOT_WHITE: abs(leak) > max(WHITE_ERRORS * error, WHITE_LEAK)
         and not _quiet(sums, slope, found["intercept"]) <= MOST_QUIET,
         Reason.GAIN_UNCERTAIN: not found["gain_error"] <= MOST_ERROR * found["gain"]
         or not error <= MOST_LEAK_ERROR,

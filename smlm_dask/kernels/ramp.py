@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import math
 from typing import Any, TypeAlias
 
@@ -27,15 +28,22 @@ Doubles: TypeAlias = NDArray[np.float64]
 BINS = 40  # of equal count
 TILES = 4  # along each axis, left out in turn
 FEWEST = 10  # pixels in a bin
+SPAN = 50
 
 
 def ramp_moments(frames: NDArray[Any]) -> Doubles:
     """Mean, and variance from neighbouring frames, of each pixel: ``(frame, y, x) -> (2, y, x)``.
 
-    What drifts slowly, a lamp or bleaching, is not in the differences.
+    What drifts slowly, a lamp or bleaching, is not in the differences. The median is taken over spans of
+    about ``SPAN`` frames: over 200 in which light faded to a quarter the gain was 8 % too large, as the
+    median of a mixture is below its mean.
     """
-    variance = pixels.pair_variance(pixels.distances(frames[1:], frames[:-1]), overlap=True)
-    return np.stack([frames.mean(axis=0, dtype="f8"), variance])
+    cuts = np.linspace(0, len(frames), max(1, len(frames) // SPAN) + 1).astype(int)
+    parts = [
+        pixels.pair_variance(pixels.distances(f[1:], f[:-1]), overlap=True)
+        for f in (frames[a:b] for a, b in itertools.pairwise(cuts))
+    ]
+    return np.stack([frames.mean(axis=0, dtype="f8"), np.mean(parts, axis=0)])
 
 
 def ramp_gain(

@@ -264,11 +264,12 @@ def _unpacked(packed: Any, bins: int, known: Known) -> Values:
 
 def _ramp(movie: xr.DataArray, window: int | None, known: Known) -> Values:
     data = _graph.movie_data(movie)
-    window = window or len(movie)
-    starts = range(0, len(movie) // window * window, window)
-    moments = _graph.window_map(ramp.ramp_moments, data, starts, window, lead=(2,), dtype="f8")
+    count = max(1, (len(movie) + (window or 0) // 2) // (window or len(movie)))
+    length = len(movie) // count  # equal windows that leave out less than one frame each
+    starts = range(0, count * length, length)
+    moments = _graph.window_map(ramp.ramp_moments, data, starts, length, lead=(2,), dtype="f8")
     mean = _graph.total(moments) / len(moments)
-    shape, pairs = (len(corner_line.NUMBERS) + 3 * ramp.BINS,), len(starts) * (window - 1)
+    shape, pairs = (len(corner_line.NUMBERS) + 3 * ramp.BINS,), count * (length - 1)
     packed = _graph.finish(ramp.ramp_gain, mean, *known, pairs, shape=shape)
     values = _unpacked(packed, ramp.BINS, known)
     maps = {"signal_mean": (("y", "x"), mean[0]), "signal_variance": (("y", "x"), mean[1])}

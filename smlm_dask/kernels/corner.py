@@ -161,12 +161,12 @@ def _fill(
     middle = pixels.frame_medians(frames)
     centre = (middle[:-1] + middle[1:]) / np.float32(2)
     limits = _noise_line(frames, first, centre, skip)
-    room = [np.empty(frames.shape[1:], np.float32) for _ in range(2)]
+    room = np.empty(frames.shape[1:], np.float32), np.empty(frames.shape[1:], np.float32)
     for g in np.unique(group):
         now = np.zeros((SPACE, KEYS, len(COLUMNS)))
         for i in first[group == g]:
             pair = frames[i], frames[i + 1], centre[i], skip.of(frames, i)
-            _add_pair(*pair, limits, stride, *room, now)
+            _add_pair(*pair, limits, stride, room, now)
         filled = now[..., (0, 1, 6)].any(axis=(0, 2))
         table[g, filled] += now[:, filled].sum(axis=0)
         table[TIME:, filled] += now[:, filled]
@@ -285,15 +285,16 @@ def _few_windows(a, b, centre, skip, stride):  # type: ignore[no-untyped-def]
 
 
 @njit(nogil=True, cache=True)
-def _add_pair(a, b, centre, skip, limits, stride, difference, total, table):  # type: ignore[no-untyped-def]
+def _add_pair(a, b, centre, skip, limits, stride, room, table):  # type: ignore[no-untyped-def]
     """Add the windows of a pair of frames to ``table`` (tile, key, column).
 
-    ``difference`` and ``total`` are room for two images, used again for every pair. The centre of a
+    ``room`` is two images that are used again for every pair. The centre of a
     window that is no noise blocks those within REACH, so that rows wait until the rows
     around them are known.
     """
     height, width = a.shape
     inner, reach = width - 2 * EDGE, REACH // stride
+    difference, total = room
     _differ(a, b, difference, total)
     slots = 2 * reach + 1
     line, values = np.empty(width, np.float32), np.empty((slots, 7, inner), np.float32)

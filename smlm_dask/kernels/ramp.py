@@ -92,7 +92,10 @@ def _bins(level: Doubles, variance: Doubles) -> Doubles:
 
 
 def _line(curve: Doubles, known: Known) -> dict[str, float]:
-    """Theil-Sen: the median of the slopes between any two bins, robust at both ends."""
+    """Theil-Sen: the median of the slopes between any two bins, robust at both ends.
+
+    Slopes weighted by the distance of the bins over their noise were no more precise.
+    """
     z, v = curve[:2]
     i, j = np.triu_indices(BINS, 1)
     apart = z[j] > z[i]

@@ -24,7 +24,9 @@ import zarr
 from peers import show
 
 import smlm_dask as smlm
+from smlm_dask.gain import _pairs
 from smlm_dask.kernels.background import upper_median
+from smlm_dask.kernels.corner import corner_sums
 from smlm_dask.kernels.gain import robust_moments
 from smlm_dask.kernels.integrate import Knowledge, integrate_likelihood
 from smlm_dask.kernels.likelihood import PRIOR
@@ -104,7 +106,10 @@ def measure(path: Path, repeats: int) -> Any:
         spread(lambda i: store[i * step : (i + 1) * step], -(-len(movie) // step)), repeats
     )
     bare = {
-        "gain": lambda i: robust_moments(sample),
+        "gain": lambda i: corner_sums(
+            *picked(sample, _pairs(len(movie), sample[0].size, WINDOW), i)
+        ),
+        "gain, smlmlp": lambda i: robust_moments(sample),
         "median": lambda i: upper_median(sample),
         "mean": lambda i: smooth(sample, *taps).sum(),
         "psf": lambda i: (robust_moments(sample), power_spectrum(sampled, median)),
@@ -118,6 +123,11 @@ def measure(path: Path, repeats: int) -> Any:
 
     blocks: dict[str, tuple[Callable[[], Any], float, float]] = {
         "gain": (lambda: smlm.estimate_gain(movie), decode + cost["gain"], 1.8),
+        "gain, smlmlp": (
+            lambda: smlm.estimate_gain(movie, method="smlmlp"),
+            decode + cost["gain, smlmlp"],
+            1.8,
+        ),
         "median": (lambda: smlm.background_sparse_median(movie), decode + cost["median"], 1.8),
         "mean": (
             lambda: smlm.background_spatial_mean(movie).background.data.sum(),
@@ -137,6 +147,12 @@ def measure(path: Path, repeats: int) -> Any:
     yield line(
         "photons, lazy gain", seconds, 2 * decode + cost["gain"] + cost["photons"], decode, 0
     )
+
+
+def picked(sample: Any, pairs: Any, i: int) -> tuple[Any, ...]:
+    """The frames of the pairs of window ``i``, and how they are paired."""
+    frames, arguments = pairs[0][i] - i * WINDOW, pairs[1][i]
+    return sample[frames[frames < WINDOW]], *arguments
 
 
 def together(movie: Any) -> tuple[Any, ...]:

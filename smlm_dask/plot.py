@@ -55,13 +55,13 @@ def plot_gain_curve(axes: Axes, camera: xr.Dataset) -> None:
     camera : xarray.Dataset
         From ``estimate_gain``.
     """
-    _label(axes, "Photon-transfer curve", "level (adu)", "variance (adu²)")
+    _label(axes, "Noise against light", "level (adu)", "variance (adu²)")
     axes.set_box_aspect(1)
     level, variance, count = (
         camera[f"bin_{name}"].to_numpy() for name in ("mean", "variance", "count")
     )
     known = np.isfinite(level) & np.isfinite(variance)
-    fitted = known & _central(camera, level)
+    fitted = known & (_central(camera, level) if "regression" in camera else True)
     for chosen, colour, label in ((known & ~fitted, GREY, "bins"), (fitted, BLUE, "fitted bins")):
         if chosen.any():
             size = _sizes(count)[chosen]
@@ -90,14 +90,15 @@ def _sizes(count: NDArray[Any]) -> NDArray[np.float64]:
 
 
 def _gain_line(axes: Axes, camera: xr.Dataset, level: NDArray[Any]) -> None:
-    slope, intercept = camera["regression"].to_numpy()[:2]
+    given = camera["regression"][:2] if "regression" in camera else camera[["slope", "intercept"]]
+    slope, intercept = np.asarray(given.to_array() if isinstance(given, xr.Dataset) else given)
     ends = np.array([level.min(), level.max()])
     label = f"gain {float(camera['gain']):.4g} ± {error_words(camera)} electron / adu"
     axes.plot(ends, slope * ends + intercept, color=ORANGE, label=label)
 
 
 def plot_level(axes: Axes, camera: xr.Dataset) -> None:
-    """Show the level of each pixel, the mean of its medians over the windows.
+    """Show the level of each pixel, the mean of its levels over the windows.
 
     Parameters
     ----------

@@ -14,7 +14,7 @@ from matplotlib.layout_engine import ConstrainedLayoutEngine
 from smlm_dask import plot
 from smlm_dask.check import shown
 from smlm_dask.errors import ParameterError
-from smlm_dask.kernels.reason import Reason
+from smlm_dask.kernels.reason import Quality, Reason
 from smlm_dask.plot import reason_words
 
 __all__ = ["draw_report", "is_report", "save_report", "summarise"]
@@ -81,7 +81,23 @@ def _camera(camera: xr.Dataset) -> Lines:
     if int(camera["status"]) != Reason.OK:
         return [("gain", f"no answer: {reason_words(camera['status'])}"), ("level", level)]
     gain = f"{float(camera['gain']):.4g} ± {plot.error_words(camera)} electron / adu"
-    return [("gain", gain), ("level", level)]
+    return [("gain", gain), *_beside(camera), ("level", level)]
+
+
+def _beside(camera: xr.Dataset) -> Lines:
+    """What the line says besides the gain, and what it is worth in words."""
+    found = [
+        (name.replace("_", " "), f"{float(camera[name]):.4g} ± {float(camera[error]):.2g} {unit}")
+        for name, unit in (("offset", "adu"), ("read_noise", "electron"))
+        if (error := f"{name}_error") in camera
+    ]
+    return [*found, ("", quality_words(camera["quality"]))] if "quality" in camera else found
+
+
+def quality_words(quality: xr.DataArray) -> str:
+    """Spell out the bits, e.g. ``error below 1 percent``."""
+    words = [q.name or "" for q in Quality if int(quality) & q]
+    return ", ".join(words).lower().replace("_", " ").replace("2 5", "2.5")
 
 
 def _background(background: xr.Dataset) -> Lines:

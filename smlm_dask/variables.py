@@ -11,7 +11,7 @@ import numpy as np
 import xarray as xr
 
 from smlm_dask.errors import VariableError
-from smlm_dask.kernels.reason import Reason
+from smlm_dask.kernels.reason import Quality, Reason
 
 __all__ = ["VARIABLES", "Variable", "check_dataset", "to_dataset"]
 
@@ -44,16 +44,38 @@ SCALAR_OR_MAP = "|y x"
 VARIABLES: dict[str, Variable] = {
     # camera
     "gain": _variable(SCALAR_OR_MAP, "electron / adu", "camera conversion gain"),
-    "gain_error": _variable("", "electron / adu", "standard error of the gain from the regression"),
+    "gain_error": _variable("", "electron / adu", "standard error of the gain"),
     "offset": _variable(SCALAR_OR_MAP, "adu", "camera level without light"),
     "variance": _variable(SCALAR_OR_MAP, "adu2", "camera noise variance without light"),
     "quantum_efficiency": _variable("", "1", "electrons for each photon"),
+    "offset_error": _variable("", "adu", "standard error of the offset"),
+    "read_noise": _variable("", "electron", "camera noise without light, rms"),
+    "read_noise_error": _variable("", "electron", "standard error of the read noise"),
+    "slope": _variable("", "adu", "rise of the variance with the level"),
     "intercept": _variable("", "adu2", "variance of the regression line at level zero"),
-    "signal_mean": _variable(MAP, "adu", "median over the frames of a window, mean over windows"),
-    "signal_variance": _variable(MAP, "adu2", "(1.4826 MAD)^2 over frames, mean over windows"),
-    "bin_mean": _variable("bin", "adu", "mean level of the pixels of a bin"),
-    "bin_variance": _variable("bin", "adu2", "mean variance of the pixels of a bin"),
-    "bin_count": _variable("bin", "1", "number of pixels in a bin"),
+    "zero_level": _variable("", "adu", "level at which the line says no variance"),
+    "zero_level_error": _variable("", "adu", "standard error of the zero level"),
+    "leak": _variable(
+        "", "1", "slope of 5 taps over that of 7 taps, less 1: emitters in the noise"
+    ),
+    "leak_error": _variable("", "1", "standard error of the leak"),
+    "leak_ratio": _variable(
+        "", "1", "leak over that of 7 and 9 taps: above 3 from a narrow PSF, below from smoothing"
+    ),
+    "quality": _variable("", "", "bits that say what the gain is worth"),
+    "read_variance_excess": _variable(
+        MAP, "adu2", "variance of a pixel above that of the line at its level"
+    ),
+    "hot_pixel": _variable(
+        MAP, "1", "whether a pixel is noisier than the line and its surroundings"
+    ),
+    "signal_mean": _variable(MAP, "adu", "median over frames of a window, mean over windows"),
+    "signal_variance": _variable(
+        MAP, "adu2", "scaled square of a median deviation over frames, mean over windows"
+    ),
+    "bin_mean": _variable("bin", "adu", "mean level in a bin"),
+    "bin_variance": _variable("bin", "adu2", "mean variance in a bin"),
+    "bin_count": _variable("bin", "1", "pixels, or windows of them, in a bin"),
     "regression": _variable(
         "parameter", "", "slope, intercept, rvalue, pvalue, stderr and intercept_stderr of the line"
     ),
@@ -170,13 +192,16 @@ def _declared(name: str, dims: Dims | str, value: Any) -> xr.Variable:
     attrs: dict[str, object] = {"long_name": variable.meaning}
     if unit:
         attrs["units"] = unit
-    return xr.Variable(dims, value, attrs | (_flags() if name == "status" else {}))
+    return xr.Variable(dims, value, attrs | _flags(name))
 
 
-def _flags() -> dict[str, object]:
+def _flags(name: str) -> dict[str, object]:
     # CF conventions 3.5: readable by every netCDF/zarr tool, and still one byte for each emitter.
-    values = np.array([int(r) for r in Reason], "u1")
-    return {"flag_values": values, "flag_meanings": " ".join(r.name.lower() for r in Reason)}
+    if name not in ("status", "quality"):
+        return {}
+    words, key = (Reason, "flag_values") if name == "status" else (Quality, "flag_masks")
+    values = np.array([int(r) for r in words], "u1")
+    return {key: values, "flag_meanings": " ".join(str(r.name).lower() for r in words)}
 
 
 def _undeclared(name: str, dims: Dims) -> VariableError:

@@ -238,7 +238,7 @@ def test_one_channel_of_one_plane(tmp_path: Path) -> None:
     options = "--axes", "ctyx", "--select", "c=1"
     assert "4 frames of 12 x 14" in good(run(tmp_path / "two.npy", tmp_path / "r.zarr", *options))
     level = stored(tmp_path / "r.zarr")["camera"]["signal_mean"]
-    np.testing.assert_array_equal(level, np.median(frames[1], axis=0))
+    np.testing.assert_array_equal(level, np.median(frames[1][:3], axis=0))  # firsts of pairs
 
 
 @no_pictures

@@ -21,12 +21,13 @@ from smlm_dask._graph.frames import (
     every_frame,
     frame_map,
     frame_reduce,
+    picked_map,
     spectrum_map,
     whole_frames,
     window_map,
 )
 from smlm_dask._graph.passes import second_pass, shares_source
-from smlm_dask._graph.reduce import finish, scatter, total, whole
+from smlm_dask._graph.reduce import finish, folded, scatter, total, whole
 from smlm_dask._graph.series import Series, one_image_each, series_map
 from smlm_dask._graph.stream import stream_passes, stream_selection
 
@@ -41,12 +42,14 @@ __all__ = [
     "emitter_map",
     "every_frame",
     "finish",
+    "folded",
     "frame_map",
     "frame_reduce",
     "from_array",
     "is_lazy",
     "movie_data",
     "one_image_each",
+    "picked_map",
     "ratio",
     "scatter",
     "second_pass",

@@ -10,7 +10,7 @@ from typing import Any
 
 import dask.array as da
 import numpy as np
-from dask._task_spec import Alias, Task, TaskRef
+from dask._task_spec import Alias, List, Task, TaskRef
 from numpy.typing import DTypeLike, NDArray
 
 from smlm_dask._graph.arrays import (
@@ -160,6 +160,56 @@ def spectrum_map(
         tasks[key] = placed(key, left, _above, kernel, frames, own, *parts)
     chunks = ((1,) * len(starts), *((n,) for n in shape))
     return build(name, tasks, [data, background, LADDER], chunks, dtype)
+
+
+def picked_map(
+    kernel: Kernel,
+    data: Array,
+    picks: Sequence[NDArray[np.int64]],
+    arguments: Sequence[tuple[Any, ...]],
+) -> Array:
+    """``kernel(frames[picks[j]], *arguments[j])`` of whole frames: one object for each entry of picks.
+
+    The frames of an entry lie in order. They are taken out of each chunk in a task of its own, so that
+    few frames of a long window are held, not all of its chunks.
+    """
+    name = named(kernel, data, [p.tolist() for p in picks], list(arguments))
+    begins = edges(data.chunks[0])
+    tasks: Tasks = {}
+    for j, (pick, own) in enumerate(zip(picks, arguments, strict=True)):
+        chunk = np.searchsorted(begins, pick, "right") - 1
+        left = data.numblocks[0] - int(chunk[0])
+        parts = []
+        for i in np.unique(chunk).tolist():
+            frames = _positions(pick[chunk == i] - begins[i])
+            rows = []
+            for iy in range(data.numblocks[1]):
+                row: list[TaskRef] = []
+                for ix in range(data.numblocks[2]):
+                    key = (f"pick-{name}", j, i, iy, ix)
+                    tasks[key] = placed(
+                        key, data.numblocks[0] - i, _picked, block(data, i, iy, ix), frames
+                    )
+                    row.append(TaskRef(key))
+                rows.append(List(*row))
+            parts.append(List(*rows))
+        tasks[name, j] = placed((name, j), left, _on_picked, kernel, List(*parts), *own)
+    return build(name, tasks, [data, LADDER], ((1,) * len(picks),), object)
+
+
+def _positions(frames: NDArray[np.int64]) -> slice | list[int]:
+    """A slice if there is one: it copies nothing."""
+    first, last = int(frames[0]), int(frames[-1])
+    return slice(first, last + 1) if last - first + 1 == len(frames) else frames.tolist()
+
+
+def _picked(part: NDArray[Any], frames: slice | list[int]) -> NDArray[Any]:
+    return part[frames]
+
+
+def _on_picked(kernel: Kernel, parts: list[Any], *arguments: Any) -> Any:
+    pieces = [p[0][0] if len(p) == len(p[0]) == 1 else np.block(p) for p in parts]
+    return kernel(pieces[0] if len(pieces) == 1 else np.concatenate(pieces), *arguments)
 
 
 def parts_of(

@@ -26,7 +26,7 @@ def whole(value: Any) -> Any:
     return build(name, tasks, [value, LADDER], tuple((n,) for n in value.shape), value.dtype)
 
 
-def _same(value: NDArray[Any]) -> NDArray[Any]:
+def _same(value: Any) -> Any:
     return value
 
 
@@ -66,6 +66,21 @@ def total(parts: Array) -> Array:
 
 def _add(before: Any, images: NDArray[Any]) -> NDArray[np.float64]:
     return np.asarray(before + images.sum(axis=0, dtype="f8"))
+
+
+def folded(kernel: Kernel, parts: Array) -> Array:
+    """``kernel(kernel(parts[0], parts[1]), parts[2])`` and so on: one object.
+
+    A chain as in ``total``: no more than one result and a few parts are held.
+    """
+    name = named(kernel, parts)
+    before: Any = block(parts, 0)
+    tasks: Tasks = {(name,): Task((name,), _same, before)} if len(parts) == 1 else {}
+    for j in range(1, len(parts)):
+        key = (name,) if j == len(parts) - 1 else (f"part-{name}", j)
+        tasks[key] = Task(key, kernel, before, block(parts, j))
+        before = TaskRef(key)
+    return build(name, tasks, [parts], (), object)
 
 
 def put_back(values: NDArray[Any], order: NDArray[np.int64]) -> NDArray[Any]:

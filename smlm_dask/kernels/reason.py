@@ -1,10 +1,10 @@
-"""Why a result is NaN: one code for each reason, the same in every block."""
+"""Why a result is NaN, and how good it is if it is not: the same codes in every block."""
 
 from __future__ import annotations
 
-from enum import IntEnum
+from enum import IntEnum, IntFlag
 
-__all__ = ["Reason"]
+__all__ = ["Quality", "Reason"]
 
 
 class Reason(IntEnum):
@@ -21,3 +21,20 @@ class Reason(IntEnum):
     NO_GAIN = 8
     NO_PSF = 9
     TOO_FEW_FRAMES = 10
+    GAIN_UNCERTAIN = (
+        20  # its standard error is above 5 %: too little data, or light that does not vary
+    )
+    NOISE_NOT_WHITE = 21  # smoothed, resampled or denoised frames, or a PSF far below a pixel
+    PSF_TOO_NARROW = 22  # emitters show where only noise should
+    NOISE_BELOW_ROUNDING = 23  # less than half an adu rms
+    CLIPPED = 24  # many samples are 0: the noise below is cut off
+
+
+class Quality(IntFlag):
+    """Bits of the ``quality`` variable: what an answer is worth, in words."""
+
+    ERROR_BELOW_1_PERCENT = 1
+    ERROR_BELOW_2_5_PERCENT = 2
+    ERROR_BELOW_5_PERCENT = 4
+    PSF_LEAK_REMOVED = 8  # extrapolated from two filters: the PSF is narrower than 0.9 pixel
+    SATURATED_LIGHT_LEFT_OUT = 16

@@ -1,0 +1,325 @@
+"""From the sums of ``kernels.corner`` to a gain, its error, and the reasons to give none."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping
+from typing import NamedTuple, TypeAlias
+
+import numpy as np
+from numpy.typing import NDArray
+
+from smlm_dask.kernels import pixels
+from smlm_dask.kernels.corner import TIME, Sums
+from smlm_dask.kernels.reason import Quality, Reason
+
+__all__ = [
+    "BINS",
+    "NUMBERS",
+    "Known",
+    "camera",
+    "corner_gain",
+    "error_word",
+    "numbers",
+    "pixel_noise",
+]
+
+Doubles: TypeAlias = NDArray[np.float64]
+Indices: TypeAlias = NDArray[np.int64]
+Values: TypeAlias = Mapping[str, Doubles]
+
+BINS = 50  # of the curve that is shown
+FEWEST = 100  # windows in a bin of the fit
+MOST_SATURATED = 0.3  # of the windows of a bin
+LEAK_RATIO = 3.86  # leak of 5 over leak of 7 taps at a PSF of 0.8 pixel
+LEAK = 0.02  # of the slope; below it the smallest filter stands
+MOST_LEAK, MOST_LEAK_ERROR, MOST_ERROR = 0.10, 0.05, 0.05
+# Variance of single pixels over the line's, in the quietest patches of the field: 1 in white noise, 1.2
+# under emitters on in every fiftieth frame, 1.45 after a blur of 0.4 pixel. Dense emitters reach 3, but
+# they do not leak.
+QUIET, PATCH, MOST_QUIET = 0.05, 8, 1.25
+WHITE_LEAK, WHITE_ERRORS = 0.01, 1.5  # leak, and its standard errors, that such a field may have
+LEAST_NOISE = 0.5  # adu
+MOST_ZEROS = 0.01  # of the samples
+HOT, HOT_ERRORS = 1.25, 6  # variance over the line's, and standard errors of it above that
+ROUNDS = 30  # of the reweighted line
+COLUMNS_OF = ((0, 2, 3), (0, 4, 5), (6, 7, 8))  # count, light and variance of each filter
+
+NUMBERS = (
+    "gain",
+    "gain_error",
+    "slope",
+    "intercept",
+    "zero_level",
+    "zero_level_error",
+    "leak",
+    "leak_error",
+    "leak_ratio",
+    "offset",
+    "offset_error",
+    "read_noise",
+    "read_noise_error",
+    "quality",
+    "status",
+)
+# What a refused movie still says: where the line lies and why it is not believed.
+KEPT = ("slope", "intercept", "leak", "leak_error", "leak_ratio", "status")
+
+
+class Known(NamedTuple):
+    """What the user knows of his camera; NaN where he does not.
+
+    Attributes
+    ----------
+    offset : float
+        Level without light, adu; of a map its mean.
+    read_noise : float
+        Electrons, rms.
+    excess_noise : float
+        Variance of the signal over that of its photoelectrons.
+    """
+
+    offset: float
+    read_noise: float
+    excess_noise: float
+
+
+class _Bins(NamedTuple):
+    """First key of each bin of the two tables, and whether bright ones were dropped."""
+
+    near: Indices
+    far: Indices
+    kept: tuple[int, int]
+
+
+def corner_gain(
+    sums: Sums, offset: float | Doubles, read_noise: float, excess_noise: float
+) -> Doubles:
+    """The ``NUMBERS``, then level, variance and count of ``BINS`` bins: (len(NUMBERS) + 3 BINS,)."""
+    known = Known(float(np.mean(offset)), read_noise, excess_noise)
+    total = sums.table[:TIME].sum(axis=0)
+    found = dict.fromkeys(NUMBERS, math.nan) | {"quality": 0.0}
+    bins = _bins(total)
+    if bins is None:
+        found["status"] = _nothing(sums, total)
+        return _packed(found, _curve(total))
+    parts = _binned(sums.table, bins)
+    whole = parts[:, :TIME].sum(axis=1, keepdims=True)
+    value = {name: float(v[0]) for name, v in _answers(whole, known).items()}
+    error = _errors(whole, parts, known)
+    leaks = value["leak"] > max(LEAK, 2 * error["leak"])
+    found |= _chosen(value, error, "far" if leaks else "near")
+    lowest = float(whole[0, 0, 1, 0] / whole[0, 0, 0, 0])
+    found["status"] = _status(found, sums, lowest)
+    found["quality"] = _quality(found, leaks, bins.kept[0] < len(bins.near))
+    if found["status"] != Reason.OK:
+        found |= {n: math.nan for n in NUMBERS if n not in KEPT} | {"quality": 0.0}
+    return _packed(found, _curve(total))
+
+
+def _packed(found: Mapping[str, float], curve: Doubles) -> Doubles:
+    return np.concatenate([[float(found[n]) for n in NUMBERS], curve.ravel()])
+
+
+def _nothing(sums: Sums, total: Doubles) -> Reason:
+    if total[:, 0].any():
+        return Reason.TOO_FEW_BINS
+    variance = sums.maps[1]
+    if not np.isfinite(variance).any():
+        return Reason.NOT_FINITE
+    # Bad pixels all around, or frames smaller than a window.
+    return Reason.TOO_FEW_BINS if (variance > pixels.ROUNDING).any() else Reason.CONSTANT_SIGNAL
+
+
+# ------------------------------------------------------------------ bins
+
+
+def _bins(total: Doubles) -> _Bins | None:
+    """Keys in bins of enough windows, up to the light at which many are saturated."""
+    near, far = _merged(total[:, 0]), _merged(total[:, 6])
+    if len(near) < 3 or len(far) < 3:
+        return None
+    n, saturated = np.add.reduceat(total[:, :2], near, axis=0).T
+    over = np.flatnonzero(saturated > MOST_SATURATED * (n + saturated))
+    kept = int(over[0]) if len(over) else len(near)
+    kept_far = int(np.searchsorted(far, near[kept])) if len(over) else len(far)
+    return _Bins(near, far, (kept, kept_far)) if min(kept, kept_far) >= 3 else None
+
+
+def _merged(count: Doubles) -> Indices:
+    """First keys of bins of at least ``FEWEST`` windows."""
+    starts, held = [0], 0.0
+    for key in np.flatnonzero(count):
+        if held >= FEWEST:
+            starts.append(int(key))
+            held = 0.0
+        held += count[key]
+    if held < FEWEST:
+        starts.pop()
+    return np.array(starts, np.int64)
+
+
+def _binned(table: Doubles, bins: _Bins) -> Doubles:
+    """Count, light and variance of the bins of each filter, zeros at the end: (3, group, 3, bin)."""
+    out = np.zeros((3, len(table), 3, max(bins.kept)))
+    for f, columns in enumerate(COLUMNS_OF):
+        starts, kept = (bins.far, bins.kept[1]) if f == 2 else (bins.near, bins.kept[0])
+        sums = np.add.reduceat(table[..., columns], starts, axis=1)
+        out[f, ..., :kept] = sums[:, :kept].transpose(0, 2, 1)
+    return out
+
+
+def _curve(total: Doubles) -> Doubles:
+    """Level, variance and count of bins of equal steps in the root of the light: (3, BINS)."""
+    n, z, v = total[:, COLUMNS_OF[0]].T
+    curve = np.full((3, BINS), np.nan)
+    curve[2] = 0
+    filled = n > 0
+    if not filled.any():
+        return curve
+    root = np.sqrt(np.maximum(z[filled] / n[filled] - (z[filled] / n[filled]).min(), 0))
+    place = np.minimum(root * BINS / max(root.max(), 1e-30), BINS - 1).astype(int)
+    count, light, variance = (np.bincount(place, a[filled], BINS) for a in (n, z, v))
+    with np.errstate(invalid="ignore"):
+        return np.stack([light / count, variance / count, count])
+
+
+# ------------------------------------------------------------------ lines
+
+
+def _lines(parts: Doubles) -> tuple[Doubles, Doubles]:
+    """Slope and intercept of each filter and group: weights from the line, not from what scatters."""
+    n, z, v = np.moveaxis(parts, -2, 0)
+    filled = np.maximum(n, 1)
+    z, v = z / filled, v / filled
+    least = 0.05 * np.average(v, axis=-1, weights=n, keepdims=True) + 1e-30
+    model = v.mean(axis=-1, keepdims=True)
+    for _ in range(ROUNDS):
+        weight = n / np.maximum(model, least) ** 2
+        weight = weight / weight.sum(axis=-1, keepdims=True)
+        at, level = ((weight * a).sum(axis=-1, keepdims=True) for a in (z, v))
+        spread = (weight * (z - at) ** 2).sum(axis=-1, keepdims=True)
+        slope = (weight * (z - at) * v).sum(axis=-1, keepdims=True) / np.maximum(spread, 1e-30)
+        model = level + slope * (z - at)
+    return slope[..., 0], (level - slope * at)[..., 0]
+
+
+def _answers(parts: Doubles, known: Known) -> dict[str, Doubles]:
+    """All that follows from the bins, for each group: of the smallest filter, and extrapolated."""
+    slope, intercept = _lines(parts)
+    found: dict[str, Doubles] = {}
+    with np.errstate(divide="ignore", invalid="ignore"):
+        found["leak"] = slope[0] / slope[1] - 1
+        found["leak_far"] = slope[1] / slope[2] - 1
+        for name, share in (("near", 0.0), ("far", LEAK_RATIO / (LEAK_RATIO - 1))):
+            b, a = (line[0] - share * (line[0] - line[1]) for line in (slope, intercept))
+            found |= {f"{n}_{name}": v for n, v in camera(b, a, known).items()}
+    return found
+
+
+def camera(b: Doubles, a: Doubles, known: Known) -> dict[str, Doubles]:
+    """A line's gain, where it crosses zero, and the offset or the read noise by the other."""
+    gain = known.excess_noise / b
+    found = {"gain": gain, "slope": b, "intercept": a, "zero_level": -a / b}
+    found["offset"] = (known.read_noise**2 / gain**2 + pixels.ROUNDING - a) / b
+    found["square"] = gain**2 * (a - pixels.ROUNDING + known.offset * b)
+    return found
+
+
+def _errors(whole: Doubles, parts: Doubles, known: Known) -> dict[str, float]:
+    """Standard errors from leaving out frames, and from leaving out tiles: the larger.
+
+    Time misses what stands still, space misses what flickers.
+    """
+    largest: dict[str, float] = {}
+    for groups in (parts[:, :TIME], parts[:, TIME:]):
+        groups = groups[:, groups[0, :, 0].any(axis=-1)]
+        count = groups.shape[1]
+        for name, v in _answers(whole - groups, known).items():
+            error = math.sqrt((count - 1) * float(np.var(v))) if count > 1 else math.inf
+            largest[name] = max(largest.get(name, 0.0), error)
+    return largest
+
+
+def _chosen(value: Mapping[str, float], error: Mapping[str, float], name: str) -> dict[str, float]:
+    """The numbers of the smallest filter (near) or of the extrapolation (far)."""
+    names = ("gain", "slope", "intercept", "zero_level", "offset", "square")
+    own, errors = ({n: d[f"{n}_{name}"] for n in names} for d in (value, error))
+    ratio = value["leak"] / value["leak_far"] if value["leak_far"] else math.nan
+    leak = {"leak": value["leak"], "leak_error": error["leak"], "leak_ratio": ratio}
+    return numbers(own, errors) | leak
+
+
+def numbers(value: Mapping[str, float], error: Mapping[str, float]) -> dict[str, float]:
+    """Values and errors of a line by their names, with the root of the read noise's square."""
+    found = {n: value[n] for n in ("gain", "slope", "intercept", "zero_level", "offset")}
+    found |= {f"{n}_error": error[n] for n in ("gain", "zero_level", "offset")}
+    square, of_square = value["square"], error["square"]
+    # Below zero only by chance: then it is no noise that can be seen.
+    noise = math.sqrt(max(square, 0.0)) if math.isfinite(square) else math.nan
+    of_noise = of_square / (2 * noise) if noise > 0 else math.inf
+    return found | {"read_noise": noise, "read_noise_error": min(of_noise, math.sqrt(of_square))}
+
+
+# ------------------------------------------------------------------ can it be told?
+
+
+def _status(found: Mapping[str, float], sums: Sums, lowest: float) -> Reason:
+    samples, zeros = sums.counts[2:]
+    slope, leak, error = found["slope"], found["leak"], found["leak_error"]
+    tests = {
+        Reason.CLIPPED: zeros > MOST_ZEROS * samples,
+        Reason.SLOPE_NOT_POSITIVE: not slope > 0,
+        Reason.NOISE_BELOW_ROUNDING: found["intercept"] + slope * lowest < LEAST_NOISE**2,
+        Reason.NOISE_NOT_WHITE: abs(leak) > max(WHITE_ERRORS * error, WHITE_LEAK)
+        and not _quiet(sums, slope, found["intercept"]) <= MOST_QUIET,
+        Reason.GAIN_UNCERTAIN: not found["gain_error"] <= MOST_ERROR * found["gain"]
+        or not error <= MOST_LEAK_ERROR,
+        Reason.PSF_TOO_NARROW: abs(leak) > MOST_LEAK,
+    }
+    return next((reason for reason, holds in tests.items() if holds), Reason.OK)
+
+
+def _quiet(sums: Sums, slope: float, intercept: float) -> float:
+    """How far the variance of single pixels is above the line where it is least.
+
+    What smooths frames takes more from the corner of Fourier space than from a pixel.
+    """
+    level, variance = sums.maps / sums.counts[0]
+    line = intercept + slope * level
+    with np.errstate(invalid="ignore", divide="ignore"):
+        ratio = np.where(line > 0, variance / line, np.nan)
+    height, width = (max(1, n // PATCH) for n in ratio.shape)
+    ratio = ratio[: height * PATCH, : width * PATCH]
+    patches = ratio.reshape(height, -1, width, ratio.shape[1] // width).mean(axis=(1, 3))
+    patches = patches[np.isfinite(patches)]
+    return float(np.quantile(patches, QUIET)) if patches.size else math.nan
+
+
+def _quality(found: Mapping[str, float], leaks: bool, saturated: bool) -> Quality:
+    words = error_word(found) | (Quality.PSF_LEAK_REMOVED if leaks else Quality(0))
+    return words | (Quality.SATURATED_LIGHT_LEFT_OUT if saturated else Quality(0))
+
+
+def error_word(found: Mapping[str, float]) -> Quality:
+    """How large the error of the gain is."""
+    error = found["gain_error"] / found["gain"]
+    if error < 0.01:
+        return Quality.ERROR_BELOW_1_PERCENT
+    return Quality.ERROR_BELOW_2_5_PERCENT if error < 0.025 else Quality.ERROR_BELOW_5_PERCENT
+
+
+# ------------------------------------------------------------------ pixels
+
+
+def pixel_noise(sums: Sums, packed: Doubles) -> Doubles:
+    """Level, variance, variance above the line and 1 where it is a hot pixel's: (4, y, x)."""
+    level, variance = sums.maps / sums.counts[0]
+    number = dict(zip(NUMBERS, packed, strict=False))
+    line = number["intercept"] + number["slope"] * level
+    line = line if number["status"] == Reason.OK else np.full_like(level, np.nan)
+    most = HOT + HOT_ERRORS * pixels.variance_error(sums.counts[1])
+    with np.errstate(invalid="ignore"):
+        # A molecule is as wide as its PSF; a hot pixel stands alone.
+        hot = (variance > most * line) & (variance > most * pixels.surroundings(variance))
+    return np.stack([level, variance, variance - line, hot])

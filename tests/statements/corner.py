@@ -1,0 +1,66 @@
+"""Sums of the corner of Fourier space, pair by pair, for frames whose windows all count."""
+
+import numpy as np
+from scipy.ndimage import correlate1d
+
+from smlm_dask.kernels.corner import EDGE, FINE, GROUPS, KEYS, TAPS, TILES, TIME, ZERO
+
+
+def filtered(image, taps):
+    for axis in range(2):
+        image = correlate1d(image, np.asarray(taps, "f8"), axis=axis)
+    return image
+
+
+def light_and_noise(a, b, taps):
+    """Mean under the squared filter, and squared filter of the difference, of the same variance."""
+    squares = np.square(taps) / np.sum(np.square(taps))
+    norm = np.sum(np.square(taps))
+    difference = (a - b) / np.sqrt(2)
+    return filtered((a + b) / 2, squares), np.square(filtered(difference, taps) / norm)
+
+
+def beyond(a, b, reach, distance):
+    """Mean light of the rows above and below a window."""
+    total = a + b
+    wide = correlate1d(total, np.ones(2 * reach + 1), axis=1)
+    both = np.zeros_like(wide)
+    inner = slice(distance, -distance)
+    both[inner] = wide[: -2 * distance] + wide[2 * distance :]
+    return both.astype("f4") * np.float32(1 / (4 * (2 * reach + 1)))
+
+
+def key(light, centre):
+    above = light - np.float32(centre)
+    place = ZERO + np.copysign(np.float32(FINE) * np.sqrt(abs(above)), above)
+    return np.clip(place, 0, KEYS - 1).astype(int)
+
+
+def table(frames, first, group, stride, centre, skip):
+    """The table of ``corner_sums`` (GROUPS, KEYS, 9), without the windows of ``skip`` (y, x)."""
+    out = np.zeros((GROUPS, KEYS, 9))
+    height, width = frames.shape[1:]
+    rows = np.arange(EDGE, height - EDGE, stride)
+    columns = np.arange(EDGE, width - EDGE, stride)
+    tile = (rows * TILES // height * TILES)[:, None] + columns * TILES // width
+    at = np.nonzero(~skip[np.ix_(rows, columns)])
+    tile, at = tile[at], (rows[at[0]], columns[at[1]])
+    for i, g in zip(first, group, strict=True):
+        a, b = frames[i : i + 2].astype("f8")
+        middle = np.float32(centre[i] + centre[i + 1]) / np.float32(2)
+        near, far = key(beyond(a, b, 3, 4), middle)[at], key(beyond(a, b, 4, 5), middle)[at]
+        images = [image[at] for n in (5, 7, 9) for image in light_and_noise(a, b, TAPS[n])]
+        for place in (np.full(tile.shape, g), TIME + tile):
+            np.add.at(out, (place, near, 0), 1)
+            np.add.at(out, (place, far, 6), 1)
+            for k in range(4):
+                np.add.at(out, (place, near, 2 + k), images[k])
+            for k in range(2):
+                np.add.at(out, (place, far, 7 + k), images[4 + k])
+    return out
+
+
+def pair_variance(distance, dither):
+    """``(1.4826 median)^2 / 2`` of dithered differences, averaged over many dithers."""
+    spread = [np.median(abs(distance + u), axis=0) for u in dither]
+    return (np.square(1.4826 * np.mean(spread, axis=0)) - 1 / 12) / 2

@@ -1,0 +1,292 @@
+"""The kernels of the gain against plain statements, and what they leave out."""
+
+import numpy as np
+import pytest
+
+from smlm_dask.kernels import corner, corner_line, pixels, ramp
+from smlm_dask.kernels.reason import Quality, Reason
+from tests.statements import corner as statement
+
+GAIN, OFFSET, NOISE = 0.46, 100.0, 1.4
+
+
+def noisy(light, n, seed=0, gain=GAIN):
+    rng = np.random.default_rng(seed)
+    electrons = rng.poisson(light, (n, *light.shape)) + rng.normal(0, NOISE, (n, *light.shape))
+    return np.clip(np.rint(electrons / gain + OFFSET), 0, 65535).astype("u2")
+
+
+def gradient(height=48, width=52, low=5.0, high=60.0):
+    return np.linspace(low, high, width) * np.linspace(0.8, 1.2, height)[:, None]
+
+
+def groups(n, step):
+    return np.arange(0, n - 1, step) * corner.TIME // n
+
+
+def gain_of(sums, **known):
+    given = {"offset": np.nan, "read_noise": np.nan, "excess_noise": 1.0} | known
+    packed = corner_line.corner_gain(sums, **given)
+    return dict(zip(corner_line.NUMBERS, packed, strict=False)), packed
+
+
+@pytest.mark.parametrize(("step", "stride"), [(1, 1), (1, 2), (2, 3), (2, 4)])
+@pytest.mark.parametrize("dtype", ["uint16", "uint8", "float32", "int32"])
+def test_the_table_is_that_of_its_statement(step, stride, dtype):
+    light = gradient() if dtype == "uint16" else gradient(high=30)
+    frames = (noisy(light, 24) - (0 if dtype == "uint16" else 60)).astype(dtype)
+    found = corner.corner_sums(frames, step, stride, groups(24, step))
+    first = np.arange(0, 23, step)
+    centre = pixels.frame_medians(frames)
+    bad = pixels.spread(pixels.bad_pixels(*found.maps, int(found.counts[1])), 4)
+    assert bad.mean() < 0.2
+    wanted = statement.table(frames, first, groups(24, step), stride, centre, bad)
+    assert (found.table[..., 1] == 0).all()
+    np.testing.assert_array_equal(found.table[..., (0, 6)], wanted[..., (0, 6)])
+    np.testing.assert_allclose(found.table, wanted, rtol=2e-4, atol=1e-2)
+    np.testing.assert_allclose(found.table.sum((0, 1)), wanted.sum((0, 1)), rtol=1e-6)
+
+
+def test_filters_see_no_light_that_is_flat_or_a_slope():
+    for taps in corner.TAPS.values():
+        assert sum(taps) == 0
+        assert taps == taps[::-1]
+
+
+def test_sums_of_windows_add_up():
+    frames = noisy(gradient(), 60)
+    parts = [corner.corner_sums(frames[i : i + 30], 1, 2, groups(30, 1)) for i in (0, 30)]
+    together = corner.add(*parts)
+    for found, one, other in zip(together, *parts, strict=True):
+        np.testing.assert_array_equal(found, one + other)
+    assert together.counts[0] == 2
+
+
+def test_no_frames_and_no_pixels_are_no_error():
+    for shape in ((0, 20, 20), (1, 20, 20), (5, 0, 0), (5, 8, 8)):
+        sums = corner.corner_sums(np.zeros(shape, "u2"), 1, 2, groups(max(shape[0], 1), 1))
+        assert not sums.table.any()
+        assert np.isnan(gain_of(sums)[0]["gain"])
+
+
+def test_frames_are_not_written_to():
+    frames = noisy(gradient(), 20)
+    frames.flags.writeable = False
+    corner.corner_sums(frames, 1, 2, groups(20, 1))
+    ramp.ramp_moments(frames)
+
+
+def test_a_cosmic_takes_its_windows_and_no_others():
+    frames = noisy(gradient(), 40)
+    clean = corner.corner_sums(frames, 1, 1, groups(40, 1))
+    frames[20, 24, 26] += 3000
+    struck = corner.corner_sums(frames, 1, 1, groups(40, 1))
+    lost = clean.table[: corner.TIME, :, 0].sum() - struck.table[: corner.TIME, :, 0].sum()
+    assert 2 * 81 <= lost <= 2 * 13**2
+    wanted, found = gain_of(clean)[0]["slope"], gain_of(struck)[0]["slope"]
+    np.testing.assert_allclose(found, wanted, rtol=5e-3)
+
+
+def test_a_hot_and_a_dead_pixel_take_their_windows():
+    frames = noisy(gradient(), 60)
+    rng = np.random.default_rng(1)
+    frames[:, 20, 20] = np.clip(1000 + rng.normal(0, 150, 60), 0, None)
+    frames[:, 30, 40] = 0
+    found = corner.corner_sums(frames, 1, 1, groups(60, 1))
+    inner = (48 - 10) * (52 - 10)
+    used = found.table[: corner.TIME, :, 0].sum()
+    assert 59 * (inner - 4 * 81) <= used <= 59 * (inner - 2 * 81)
+    assert found.counts[3] == 0  # its zeros are no clipping
+
+
+def test_constant_frames_and_frames_with_nan_are_left_out():
+    frames = noisy(gradient(), 40).astype("f4")
+    frames[10] = 0
+    frames[30, 5, 5] = np.nan
+    found = corner.corner_sums(frames, 1, 1, groups(40, 1))
+    pairs = found.table[: corner.TIME, :, 0].sum(axis=1)
+    lost = groups(40, 1)[[9, 10, 29, 30]]
+    assert (pairs[np.setdiff1d(np.arange(20), lost)] > 0).all()
+    assert pairs[groups(40, 1)[[9, 29]]].max() <= pairs.max() / 2  # one of their two pairs
+
+
+def test_saturated_windows_are_counted_apart_and_bright_bins_dropped():
+    whole = noisy(gradient(96, 96, low=20, high=400), 150)
+    clipped = np.minimum(whole, 700)
+    sums = corner.corner_sums(clipped, 1, 2, groups(150, 1))
+    assert sums.table[..., 1].sum() > 1000
+    found = gain_of(sums)[0]
+    assert int(found["quality"]) & Quality.SATURATED_LIGHT_LEFT_OUT
+    assert abs(found["gain"] / GAIN - 1) < 3 * found["gain_error"] / GAIN
+
+
+def test_a_bright_tail_is_no_ceiling():
+    frames = noisy(gradient(), 40)
+    assert pixels.ceiling_of(frames, pixels.extremes(frames)[1]) == np.inf
+    assert pixels.ceiling_of(np.minimum(frames, 200), np.full(40, 200.0)) == 200
+    assert pixels.ceiling_of(np.full((3, 9, 9), 255, "u1"), np.full(3, 255.0)) == 255
+
+
+# ------------------------------------------------------------------ from sums to a gain
+
+
+@pytest.fixture(scope="module")
+def sums():
+    frames = noisy(gradient(96, 96, 3, 60), 200, seed=3)
+    return corner.corner_sums(frames, 1, 2, groups(200, 1))
+
+
+def test_the_line_is_the_truth_within_its_error(sums):
+    found, _ = gain_of(sums)
+    assert found["status"] == Reason.OK
+    assert found["gain_error"] < 0.02 * GAIN
+    assert abs(found["gain"] - GAIN) < 2.5 * found["gain_error"]
+    zero = OFFSET - NOISE**2 / GAIN - GAIN / 12
+    assert abs(found["zero_level"] - zero) < 2.5 * found["zero_level_error"] < 2
+
+
+def test_read_noise_yields_the_offset_and_the_offset_the_read_noise(sums):
+    found, _ = gain_of(sums, read_noise=NOISE)
+    assert abs(found["offset"] - OFFSET) < 2.5 * found["offset_error"] < 2
+    back, _ = gain_of(sums, offset=found["offset"])
+    np.testing.assert_allclose(back["read_noise"], NOISE, rtol=1e-9)
+    moved, _ = gain_of(sums, offset=np.full((4, 4), found["offset"]))
+    np.testing.assert_allclose(moved["read_noise"], NOISE, rtol=1e-9)
+
+
+def test_excess_noise_scales_the_gain(sums):
+    one, two = (gain_of(sums, excess_noise=f)[0] for f in (1.0, 2.0))
+    np.testing.assert_allclose(two["gain"], 2 * one["gain"], rtol=1e-12)
+    np.testing.assert_allclose(two["gain_error"], 2 * one["gain_error"], rtol=1e-9)
+
+
+def test_the_curve_holds_all_windows(sums):
+    _, packed = gain_of(sums)
+    level, variance, count = packed[len(corner_line.NUMBERS) :].reshape(3, -1)
+    assert count.sum() == sums.table[: corner.TIME, :, 0].sum()
+    good = count > 2000
+    wanted = (level - OFFSET) / GAIN + NOISE**2 / GAIN**2
+    np.testing.assert_allclose(variance[good], wanted[good], rtol=0.15)
+
+
+def test_a_hot_pixel_is_found_and_has_its_variance():
+    light = gradient(96, 96, 3, 20)
+    rng = np.random.default_rng(5)
+    frames = noisy(light, 200, seed=4).astype("f8")
+    places = rng.permutation(96 * 96)[:20]
+    y, x = np.unravel_index(places, light.shape)
+    frames[:, y, x] += rng.normal(0, 40, (200, 20))
+    frames = np.clip(np.rint(frames), 0, None).astype("u2")
+    sums = corner.corner_sums(frames, 1, 2, groups(200, 1))
+    _, packed = gain_of(sums)
+    excess, hot = corner_line.pixel_noise(sums, packed)[2:]
+    assert hot[y, x].sum() >= 18
+    assert hot.sum() - hot[y, x].sum() <= 1
+    np.testing.assert_allclose(np.mean(excess[y, x]), 1600, rtol=0.3)
+
+
+def blurred(frames):
+    wide = frames.astype("f8")
+    for axis in (1, 2):
+        wide = 0.92 * wide + 0.04 * (np.roll(wide, 1, axis) + np.roll(wide, -1, axis))
+    return np.rint(wide).astype("u2")
+
+
+REFUSED = {
+    "blurred": (lambda: blurred(noisy(gradient(128, 128), 200)), {Reason.NOISE_NOT_WHITE}),
+    "clipped": (lambda: np.maximum(noisy(gradient(low=0.5), 100), 103) - 103, {Reason.CLIPPED}),
+    "flat": (
+        lambda: noisy(np.full((48, 48), 20.0), 60),
+        {Reason.GAIN_UNCERTAIN, Reason.SLOPE_NOT_POSITIVE},
+    ),
+    "coarse": (lambda: noisy(gradient(96, 96), 200, gain=20.0), {Reason.NOISE_BELOW_ROUNDING}),
+    "constant": (lambda: np.full((20, 30, 30), 7, "u2"), {Reason.CONSTANT_SIGNAL}),
+    "nan": (lambda: np.full((20, 30, 30), np.nan, "f4"), {Reason.NOT_FINITE}),
+    "small": (lambda: noisy(gradient(8, 8), 60), {Reason.TOO_FEW_BINS}),
+}
+
+
+@pytest.mark.parametrize("name", REFUSED)
+def test_what_cannot_be_told_is_refused(name):
+    make, reason = REFUSED[name]
+    frames = make()
+    found, packed = gain_of(corner.corner_sums(frames, 1, 2, groups(len(frames), 1)))
+    assert np.isnan(found["gain"])
+    assert Reason(int(found["status"])) in reason
+    assert found["quality"] == 0
+    assert np.isfinite(packed[-corner_line.BINS :]).all()
+
+
+# ------------------------------------------------------------------ pixels
+
+
+@pytest.mark.parametrize("spread", [0.7, 2.0, 9.0])
+@pytest.mark.parametrize("n", [45, 60, 99])
+def test_the_interval_median_is_the_mean_of_many_dithers(spread, n):
+    rng = np.random.default_rng(2)
+    signed = np.rint(rng.normal(0, spread, (n, 6, 7)))
+    found = pixels.pair_variance(abs(signed).astype("u2")) * (1 + 1.8 / n)
+    dither = rng.uniform(-0.5, 0.5, (400, n, 6, 7))
+    wanted = statement.pair_variance(signed, dither)
+    np.testing.assert_allclose(found.mean(), wanted.mean(), rtol=0.05)
+
+
+@pytest.mark.parametrize(("dtype", "overlap"), [("u2", True), ("f4", False), ("i4", False)])
+def test_the_variance_of_pairs_is_unbiased(dtype, overlap):
+    rng = np.random.default_rng(6)
+    frames = np.rint(rng.normal(500, 4, (80, 90, 90))).astype(dtype)
+    a, b = (frames[1:], frames[:-1]) if overlap else (frames[::2], frames[1::2])
+    found = pixels.pair_variance(pixels.distances(a, b), overlap=overlap)
+    np.testing.assert_allclose(found.mean(), 16 + 1 / 12, rtol=0.02)
+
+
+def test_the_local_median_is_of_rows_then_columns():
+    image = np.random.default_rng(7).normal(size=(9, 11)).astype("f4")
+    wide = np.pad(image, 2, mode="edge")
+    rows = np.median([wide[i : i + 9] for i in range(5)], axis=0)
+    wanted = np.median([rows[:, i : i + 11] for i in range(5)], axis=0)
+    np.testing.assert_array_equal(pixels.local_median(image.astype("f8")), wanted)
+
+
+def test_a_molecule_is_no_bad_pixel():
+    y, x = np.mgrid[:31, :31]
+    spot = 400 * np.exp(-((y - 15) ** 2 + (x - 15) ** 2) / (2 * 1.2**2))
+    assert not pixels.bad_pixels(100 + spot, 20 + spot * 5, 16).any()
+    spot[:] = 0
+    spot[15, 15] = 400
+    assert pixels.bad_pixels(100 + spot, 20 + 0 * spot, 16).sum() == 1
+    assert pixels.bad_pixels(100 - spot, 20 + 0 * spot, 16).sum() == 1
+    assert pixels.bad_pixels(100 + 0 * spot, 20 + spot * 5, 16).sum() == 1
+
+
+@pytest.mark.parametrize("reach", [0, 1, 4])
+def test_a_mask_spreads_by_its_reach(reach):
+    mask = np.zeros((20, 22), bool)
+    mask[10, 3] = True
+    found = pixels.spread(mask, reach)
+    wanted = np.zeros_like(mask)
+    wanted[10 - reach : 11 + reach, max(0, 3 - reach) : 4 + reach] = True
+    np.testing.assert_array_equal(found, wanted)
+
+
+# ------------------------------------------------------------------ ramps
+
+
+@pytest.mark.parametrize(("low", "high"), [(20, 500), (1, 10)])
+def test_a_ramp_has_its_gain(low, high):
+    frames = noisy(gradient(64, 64, low, high), 200, seed=8)
+    packed = ramp.ramp_gain(ramp.ramp_moments(frames), np.nan, NOISE, 1.0, 199)
+    found = dict(zip(corner_line.NUMBERS, packed, strict=False))
+    assert found["status"] == Reason.OK
+    assert abs(found["gain"] / GAIN - 1) < 0.02
+    assert abs(found["gain"] - GAIN) < 3 * found["gain_error"]
+    assert abs(found["offset"] - OFFSET) < 3 * found["offset_error"]
+
+
+def test_a_drifting_lamp_does_not_bend_a_ramp():
+    rng = np.random.default_rng(9)
+    lamp = np.exp(-np.arange(200) / 150)[:, None, None]
+    light = gradient(64, 64, 20, 500) * lamp
+    frames = np.rint((rng.poisson(light) + rng.normal(0, NOISE, light.shape)) / GAIN + OFFSET)
+    packed = ramp.ramp_gain(ramp.ramp_moments(frames.astype("u2")), np.nan, np.nan, 1.0, 199)
+    assert abs(packed[0] / GAIN - 1) < 0.02

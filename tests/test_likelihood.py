@@ -245,10 +245,10 @@ def test_a_background_known_exactly_reaches_the_bound():
     np.testing.assert_array_equal(known.photons_error, fixed.photons_error)
     assert (known.background_error == 0).all()
     assert bias_and_pull(known, 1000)[1] == pytest.approx(1, abs=3.5 / np.sqrt(12000))
-    # The error of a column is in photons, that of the options in units of the noise.
+    # The error of a column is in photons, that of the options in units of the noise at the fitted level.
     noise = np.sqrt(50 * QE + READ**2 + GAIN**2 / 12) / QE
     column = photons_of(crops, table.assign(background_error=0.1 * noise))
-    np.testing.assert_allclose(column.photons, photons_of(crops, table).photons, rtol=1e-12)
+    np.testing.assert_allclose(column.photons, photons_of(crops, table).photons, rtol=2e-3)
 
 
 def test_the_crop_corrects_a_background_that_is_off():
@@ -257,7 +257,7 @@ def test_the_crop_corrects_a_background_that_is_off():
     error = {
         m: photons_of(crops, high, method=m).photons.mean() - 1000 for m in ("map", "fixed", "free")
     }
-    assert error["fixed"] < 2 * error["map"] < -5 < error["free"] < 3
+    assert error["fixed"] < 1.8 * error["map"] < -5 < error["free"] < 3
     told = photons_of(crops, high.assign(background_error=1.5))
     assert told.background.mean() == pytest.approx(50, abs=0.5)
 

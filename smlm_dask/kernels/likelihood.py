@@ -81,19 +81,22 @@ def _fit(
     robust: bool,
     out: Array,
 ) -> None:
-    start = signal.mean() if known == FREE else 0.0
-    moments = _moments(shape, signal, spread, keep, 0.0, start)
-    if relative:
-        error *= math.sqrt(signal.size / moments[2])
-    precision = _precision(error, known)
-    photons, level = _solve(moments, precision)
+    photons, level = 0.0, signal.mean() if known == FREE else 0.0
+    own, precision = error, _precision(error, known)
+    # Twice where the error is relative: noise of a level that is told too low would hold it there.
+    for _ in range(2 if relative else 1):
+        moments = _moments(shape, signal, spread, keep, 0.0, level)
+        if relative:
+            own = error * math.sqrt(signal.size / moments[2])
+            precision = _precision(own, known)
+        photons, level = _solve(moments, precision)
     photons, level = _converge(shape, signal, spread, keep, precision, photons, level)
     for _ in range(REFITS if robust else 0):
         _clip(shape, signal, spread, photons, level, keep)
         photons, level = _converge(shape, signal, spread, keep, precision, photons, level)
     moments = _moments(shape, signal, spread, keep, photons, level)
     out[0], out[2] = photons, level
-    out[1], out[3] = _errors(moments, precision, error)
+    out[1], out[3] = _errors(moments, precision, own)
     out[4] = _excess(shape, signal, spread, photons, level)
 
 

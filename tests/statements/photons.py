@@ -107,10 +107,8 @@ def likelihood(p, x, v, error, relative, known, robust):
     def variance():
         return np.maximum(v + level + max(photons, 0.0) * p, 1e-3)
 
-    if relative:
-        error = error * np.sqrt(p.size / (1 / variance()).sum())
-    certain = known == "fixed" or error == 0
-    precision = 0.0 if known == "free" else np.inf if certain else 1 / error**2
+    def absolute():
+        return error * np.sqrt(p.size / (1 / variance()).sum()) if relative else error
 
     def solve():
         w = keep / variance()
@@ -119,7 +117,15 @@ def likelihood(p, x, v, error, relative, known, robust):
         normal = [[(w * p * p).sum(), (w * p).sum()], [(w * p).sum(), w.sum() + precision]]
         return np.linalg.solve(normal, [(w * p * x).sum(), (w * x).sum()])
 
+    own = absolute()
+    certain = known == "fixed" or error == 0
+    precision = 0.0 if known == "free" else np.inf if certain else 1 / own**2
     photons, level = solve()
+    if relative:
+        photons = 0.0
+        own = absolute()
+        precision = precision if certain or known == "free" else 1 / own**2
+        photons, level = solve()
     for refit in range(7 if robust else 1):
         if refit:
             keep = 1.0 * (x - level - photons * p <= 3.5 * np.sqrt(variance()))
@@ -128,7 +134,7 @@ def likelihood(p, x, v, error, relative, known, robust):
     w = keep / variance()
     if precision == np.inf:
         a, b = (w * p * p).sum(), (w * p).sum()
-        errors = np.sqrt(1 / a + (error * b / a) ** 2), error
+        errors = np.sqrt(1 / a + (own * b / a) ** 2), own
     else:
         normal = [[(w * p * p).sum(), (w * p).sum()], [(w * p).sum(), w.sum() + precision]]
         errors = np.sqrt(np.diag(np.linalg.inv(normal)))

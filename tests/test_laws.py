@@ -88,7 +88,7 @@ TASKS = {
     "sparse-median": (6, 6),
     "sparse-median-cleansed": (18, 22),
     "psf": (4, 4),
-    "psf-all-frames": (4, 4),
+    "psf-seed": (4, 4),
     "photons-border": (7, 7),
     "photons-weighted": (8, 8),
     "photons-unsorted": (4, 4),
@@ -239,7 +239,7 @@ def test_a_block_that_sees_its_chunks_is_found(movie: NDArray[np.uint16]) -> Non
         check_same(one, two, exact=False)
 
 
-DISTRIBUTED = ("readme", "psf-whole", "photons-own-whole-gain", "channel-tree")
+DISTRIBUTED = ("readme", "psf-seed-whole", "photons-own-whole-gain", "channel-tree")
 
 
 def test_worker_processes_do_not_show(

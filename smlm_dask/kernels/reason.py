@@ -21,3 +21,4 @@ class Reason(IntEnum):
     NO_GAIN = 8
     NO_PSF = 9
     TOO_FEW_FRAMES = 10
+    NOT_SIGNIFICANT = 11

@@ -7,6 +7,7 @@ The sums add up over windows and over strips of the sensor, so that their scatte
 
 from __future__ import annotations
 
+from functools import lru_cache
 from itertools import pairwise
 from typing import Any
 
@@ -24,7 +25,7 @@ STRIPS, LEAST_ROWS = 16, 4
 # Pixels left out at each edge, at most a 16th of the shorter side: where emitters lie only inside the
 # field, these see them on one side, and the width grows (0.3 % at 128 pixels, 0.6 % at 64).
 MARGIN, NARROW = 4, 16
-# A hot pixel varies so many times more than the median of the 9 x 9 pixels around it ...
+# A hot pixel varies so many times more than all but 3 of its neighbours and the median of 9 x 9 ...
 HOT, AROUND = 6.0, 4
 # (only looked at beyond the same multiple of what the quietest tenth of all pixels vary) ...
 QUIET = 0.1
@@ -32,7 +33,7 @@ QUIET = 0.1
 SHARED = 0.05
 # Frames transformed together: long rows of equal lags are fast, and the three buffers of 16 MiB fit
 # the outer cache.
-MOST_FRAMES, BUFFER_SAMPLES = 25, 1 << 22
+MOST_FRAMES, BUFFER_SAMPLES = 50, 1 << 22
 # Sums in any order: the compiler may use SIMD, and unlike the whole of fastmath forgets no NaN.
 ANY_ORDER = {"contract", "reassoc", "nsz"}
 
@@ -60,7 +61,7 @@ def lag_sums(frames: NDArray[Any], reach: int) -> Image:
     ndarray
         ``(2, strip, reach + 1, 2 * reach + 1)`` float64: sums over frames and over the pixels of a
         strip of ``D(y, x) D(y + i, x + j)``, with lag ``(i, j - reach)``, and how many pairs these are.
-        Hot pixels are left out. The sums of windows add up.
+        Hot pixels are left out. The sums of windows add up. NaN if a sample is not finite.
     """
     frames = np.ascontiguousarray(frames)  # the last bit of a sum depends on the layout
     n, height, width = frames.shape
@@ -68,6 +69,8 @@ def lag_sums(frames: NDArray[Any], reach: int) -> Image:
     if frames.size == 0:
         return np.zeros((2, len(strips) - 1, reach + 1, 2 * reach + 1))
     mean, variance = _moments(frames)
+    if not np.isfinite(mean).all():
+        return np.full((2, len(strips) - 1, reach + 1, 2 * reach + 1), np.nan)
     inside = np.zeros((height, width), bool)
     inside[_inside(height, width), _inside(width, height)] = True
     pattern = _pattern(mean, inside)
@@ -147,21 +150,31 @@ def _hot(frames: Any, mean: Any, variance: Any, least: float, lamp: Any, pattern
 
 @njit(nogil=True, cache=True, error_model="numpy")
 def _sticks_out(variance: Any, y: int, x: int) -> bool:
-    """Whether a pixel's variance is beyond that of more than half of the pixels around it.
+    """Whether a pixel's variance is beyond that of all but 3 neighbours, and of half those around."""
+    level = variance[y, x] / HOT
+    if _reaching(variance, y, x, 1, level, 4) > 4:  # itself and 3
+        return False
+    height, width = variance.shape
+    rows = min(height, y + AROUND + 1) - max(0, y - AROUND)
+    columns = min(width, x + AROUND + 1) - max(0, x - AROUND)
+    half = rows * columns // 2
+    return bool(_reaching(variance, y, x, AROUND, level, half) <= half)
 
-    The median itself need not be found: for nearly all pixels half of the neighbours tell.
+
+@njit(nogil=True, cache=True, error_model="numpy")
+def _reaching(variance: Any, y: int, x: int, radius: int, level: float, most: int) -> int:
+    """How many pixels of a square reach a level; the count ends after a row beyond ``most``.
+
+    The median itself need not be found: for nearly all pixels a few neighbours tell.
     """
     height, width = variance.shape
-    top, bottom = max(0, y - AROUND), min(height, y + AROUND + 1)
-    left, right = max(0, x - AROUND), min(width, x + AROUND + 1)
-    most = (bottom - top) * (right - left) // 2
-    level, near = variance[y, x] / HOT, 0
-    for i in range(top, bottom):
-        for j in range(left, right):
-            near += not variance[i, j] < level
-        if near > most:
-            return False
-    return True
+    count = 0
+    for i in range(max(0, y - radius), min(height, y + radius + 1)):
+        for j in range(max(0, x - radius), min(width, x + radius + 1)):
+            count += not variance[i, j] < level
+        if count > most:
+            break
+    return count
 
 
 @njit(nogil=True, cache=True, error_model="numpy")
@@ -310,6 +323,7 @@ def _lags(spectra: Image, width: int, reach: int) -> Image:
     return np.moveaxis(lags[around], 0, -1)
 
 
+@lru_cache(maxsize=16)  # the same for every window of a movie
 def _pairs(height: int, width: int, reach: int) -> Image:
     """Number of pixels of each strip whose partner at a lag is inside as well."""
     row, column = np.zeros(height + reach), np.zeros(width + 2 * reach)

@@ -344,7 +344,7 @@ def width_shape(cells: Image, pixel_size: tuple[float, float], excluded: str) ->
     excluded
         Lags with noise of the camera: ``row``, ``column`` or ``cross``.
     """
-    cells = cells[cells[:, 1].any(axis=(1, 2, 3))]  # groups without a window say nothing
+    cells = cells[(cells[:, 1] != 0).any(axis=(1, 2, 3))]  # groups without a window say nothing
     sums, pairs = cells[:, 0], cells[:, 1]
     with np.errstate(divide="ignore", invalid="ignore"):
         image = sums.sum(axis=(0, 1)) / pairs.sum(axis=(0, 1))

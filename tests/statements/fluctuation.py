@@ -34,14 +34,20 @@ def off_pattern(difference: np.ndarray, pattern: np.ndarray) -> np.ndarray:
 
 
 def hot(frames: np.ndarray, keep: np.ndarray) -> np.ndarray:
-    """Pixels that vary 6 times more than the median of 9 x 9, and share less than 5 % of it."""
+    """Pixels that vary 6 times more than all but 3 of their neighbours and than the median of 9 x 9.
+
+    And share less than 5 % of it.
+    """
     variance, changes = frames.var(axis=0), steady(frames, keep)
     quiet = 6 * np.quantile(variance[::4, ::4], 0.1)
     out = np.zeros(variance.shape, bool)
     for y, x in np.ndindex(*variance.shape):
         if variance[y, x] > quiet:
-            box = variance[max(0, y - 4) : y + 5, max(0, x - 4) : x + 5].ravel()
-            sticks_out = (box < variance[y, x] / 6).sum() >= (box.size + 1) // 2
+            near, around = (
+                variance[max(0, y - r) : y + r + 1, max(0, x - r) : x + r + 1] for r in (1, 4)
+            )
+            level = variance[y, x] / 6
+            sticks_out = (near >= level).sum() <= 4 and np.median(around) < level
             out[y, x] = sticks_out and shared(changes, y, x) < 0.05
     return out
 

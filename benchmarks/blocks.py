@@ -27,10 +27,10 @@ import smlm_dask as smlm
 from smlm_dask.gain import _pairs
 from smlm_dask.kernels.background import upper_median
 from smlm_dask.kernels.corner import corner_sums
+from smlm_dask.kernels.fluctuation import lag_sums
 from smlm_dask.kernels.gain import robust_moments
 from smlm_dask.kernels.integrate import Knowledge, integrate_likelihood
 from smlm_dask.kernels.likelihood import PRIOR
-from smlm_dask.kernels.psf import power_spectrum
 from smlm_dask.kernels.smooth import gaussian_taps, smooth
 
 WINDOW, THREADS = 200, 2
@@ -98,9 +98,8 @@ def measure(path: Path, repeats: int) -> Any:
     fit = Knowledge(relative=True, known=PRIOR, robust=False), 1.4
     sensor = 0.5, 1.0, 100.0, None
     model = (*fit, (11, 11), (100.0, 100.0), *sensor, (False,) * 3, 120.0, 120.0, 0.0)
-    median = np.median(sample, axis=0)
-    every = 1  # of the sampled frames; the default keeps at most 1000
-    sampled = sample[:: max(1, WINDOW * count // 1000) * every]
+    # The default keeps at most 1000 frames, in windows of 50.
+    sampled = [sample[i : i + 50] for i in range(0, min(WINDOW, 1000 // count), 50)]
 
     decode = cpu(
         spread(lambda i: store[i * step : (i + 1) * step], -(-len(movie) // step)), repeats
@@ -112,7 +111,7 @@ def measure(path: Path, repeats: int) -> Any:
         "gain, smlmlp": lambda i: robust_moments(sample),
         "median": lambda i: upper_median(sample),
         "mean": lambda i: smooth(sample, *taps).sum(),
-        "psf": lambda i: (robust_moments(sample), power_spectrum(sampled, median)),
+        "psf": lambda i: [lag_sums(part, 20) for part in sampled],
         "photons": lambda i: integrate_likelihood(sample, *block_rows, *none, *model),
     }
     cost = {name: cpu(spread(kernel, count), repeats) for name, kernel in bare.items()}

@@ -1,4 +1,4 @@
-"""Spatial autocorrelation beside smlmlp's primitives: ``python benchmarks/psf.py``."""
+"""Sums for the PSF beside smlmlp's primitives: ``python benchmarks/psf.py``."""
 
 from __future__ import annotations
 
@@ -9,12 +9,14 @@ import numpy as np
 from peers import cpu_times, row, show
 from scipy import fft
 
+from smlm_dask.kernels.fluctuation import lag_sums
 from smlm_dask.kernels.psf import autocorrelation, power_spectrum
 from smlm_dask.kernels.selection import median
 
 LAGS = 41
 # Kernel, shape of the movie, and the speed-up wanted against smlmlp's primitives.
 STAGES = {
+    "fluctuation": ((200, 128, 128), 4.0),
     "median + autocorrelation": ((200, 128, 128), 4.0),
     "autocorrelation alone": ((64, 256, 256), None),
 }
@@ -27,6 +29,11 @@ def movie(shape: tuple[int, int, int]) -> np.ndarray:
         for y, x in generator.integers(2, np.array(shape[1:]) - 2, (33, 2)):
             frame[y - 1 : y + 2, x - 1 : x + 2] += 200
     return frames.astype(np.uint16)
+
+
+def fluctuation(frames: np.ndarray, _: bool) -> np.ndarray:
+    """The default, beside what it stands for: smlmlp's takes the median off each frame."""
+    return sum(lag_sums(frames[i : i + 50], LAGS // 2) for i in range(0, len(frames), 50))
 
 
 def ours(frames: np.ndarray, with_median: bool) -> np.ndarray:
@@ -76,8 +83,9 @@ def rows() -> list[dict[str, Any]]:
     }
     table = []
     for kernel, (shape, gate) in STAGES.items():
-        frames, with_median = movie(shape), kernel.startswith("median")
-        functions = {"ours": ours} | {name: call for name, call in peers.items() if call}
+        frames, with_median = movie(shape), kernel != "autocorrelation alone"
+        mine = fluctuation if kernel == "fluctuation" else ours
+        functions = {"ours": mine} | {name: call for name, call in peers.items() if call}
         calls = {n: lambda f=f: f(frames, with_median) for n, f in functions.items()}  # noqa: B023
         seconds = cpu_times(calls)
         for peer in peers:

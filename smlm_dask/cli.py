@@ -27,6 +27,7 @@ from smlm_dask.errors import ParameterError, SmlmError, StoreError
 from smlm_dask.gain import estimate_gain
 from smlm_dask.movie import check_movie, open_movie
 from smlm_dask.photons import integrate_photons
+from smlm_dask.psf import WINDOW as PSF_WINDOW
 from smlm_dask.psf import estimate_psf
 from smlm_dask.report import is_report, save_report, summarise
 from smlm_dask.simulate import Camera, Emitters, Light, simulate_movie, truth_table
@@ -245,7 +246,7 @@ def _build(job: Job, movie: xr.DataArray, table: pd.DataFrame | None) -> Results
     window, size = _window(job, movie), _size(job, movie)
     camera = _camera(job, movie, window)
     background = background_sparse_median(movie, window=window)
-    psf = estimate_psf(movie, window=window, size_pixels=size)
+    psf = estimate_psf(movie, window=min(window, PSF_WINDOW), size_pixels=size)
     results = {"camera": camera, "background": background, "psf": psf}
     if table is not None:
         under = None if _knows_background(job, table) else background

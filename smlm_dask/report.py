@@ -116,7 +116,9 @@ def _psf(psf: xr.Dataset) -> Lines:
     if int(psf["status"]) != Reason.OK:
         return [("PSF", f"no answer: {reason_words(psf['status'])}")]
     sigma, x, y, theta = (float(psf[n]) for n in ("sigma", "sigma_x", "sigma_y", "theta"))
-    return [("PSF", f"sigma {sigma:.4g} nm (x {x:.4g} nm, y {y:.4g} nm, theta {theta:.3g} degree)")]
+    error = f" ± {float(psf['sigma_error']):.2g}" if "sigma_error" in psf else ""
+    shape = f"x {x:.4g} nm, y {y:.4g} nm, theta {theta:.3g} degree"
+    return [("PSF", f"sigma {sigma:.4g}{error} nm ({shape})")]
 
 
 def _signal(signal: xr.Dataset) -> Lines:

@@ -103,13 +103,19 @@ VARIABLES: dict[str, Variable] = {
     "sigma": _variable("", "nm", "geometric mean of sigma_x and sigma_y"),
     "sigma_x": _variable("|emitter", "nm", "PSF width along the axis at theta"),
     "sigma_y": _variable("|emitter", "nm", "PSF width across the axis at theta"),
+    "sigma_error": _variable("", "nm", "standard error of sigma; twice it covers 95 %"),
+    "sigma_x_error": _variable("", "nm", "standard error of sigma_x"),
+    "sigma_y_error": _variable("", "nm", "standard error of sigma_y"),
+    "theta_error": _variable(
+        "", "degree", "standard error of theta; 45 where the PSF is round within its error"
+    ),
     "theta": _variable(
         "|emitter", "degree", "angle of the sigma_x axis, counter-clockwise on screen"
     ),
-    "amplitude": _variable("", "1", "amplitude of the fitted Gaussian"),
+    "amplitude": _variable("", "1", "height of the fitted Gaussian, of the variance at lag 0"),
     "pedestal": _variable("", "1", "level under the fitted Gaussian"),
     "autocorrelation": _variable(
-        "lag_y lag_x", "1", "mean spatial autocorrelation, nearest lag at 1"
+        "lag_y lag_x", "1", "spatial autocorrelation, lag 0 at 1 (smlmlp: the nearest at 1)"
     ),
     "psf_image": _variable(
         "lag_y lag_x", "1", "PSF from the autocorrelation, peak of the fit at 1"

@@ -74,7 +74,11 @@ def times(movie: xr.DataArray) -> NDArray[np.float64]:
 
 
 def psf(movie: xr.DataArray, **keywords: Any) -> xr.Dataset:
-    return smlm.estimate_psf(movie, **{"max_frames": 50, "size_pixels": 11} | keywords)
+    return smlm.estimate_psf(movie, **{"size_pixels": 17} | keywords)
+
+
+def seed_psf(movie: xr.DataArray, **keywords: Any) -> xr.Dataset:
+    return psf(movie, **{"method": "smlmlp", "window": WINDOW, "max_frames": 50} | keywords)
 
 
 def cleansed(movie: xr.DataArray) -> xr.Dataset:
@@ -210,9 +214,10 @@ CASES: dict[str, Case] = {
         lambda m: smlm.background_sparse_median(m, step=1.0, time=times(m), assign="start")
     ),
     "psf": Case(psf, tail=0),
-    "psf-all-frames": Case(lambda m: psf(m, max_frames=None), tail=0),
-    "psf-whole": Case(lambda m: psf(m, window=None), STREAMED + 1, least=2),
-    "psf-raw": Case(lambda m: psf(m, remove_background=False), tail=0),
+    "psf-few-frames": Case(lambda m: psf(m, max_frames=100), tail=0),
+    "psf-seed": Case(seed_psf, tail=0),
+    "psf-seed-whole": Case(lambda m: seed_psf(m, window=None), STREAMED + 1, least=2),
+    "psf-seed-raw": Case(lambda m: seed_psf(m, remove_background=False), tail=0),
     "photons-border": Case(border),
     "photons-weighted": Case(weighted),
     "photons-map": Case(likelihood),

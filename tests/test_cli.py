@@ -141,7 +141,8 @@ def test_the_summary_has_numbers_with_units(result: Result, folder: Path) -> Non
     gain = f"gain        {float(camera.gain):.4g} ± {float(camera.gain_error):.2g} electron / adu"
     assert gain in text
     assert "movie       450 frames of 48 x 56 pixels, uint16, 2.419 MB" in text
-    assert f"PSF         sigma {float(psf.sigma):.4g} nm" in text
+    width = f"{float(psf.sigma):.4g} ± {float(psf.sigma_error):.2g} nm"
+    assert f"PSF         sigma {width}" in text
     assert re.search(r"photons     \d+ of \d+ emitters; median [\d.e+]+ photon ", text)
     assert re.search(r"\d+ no answer: crop leaves frame", text)
     assert re.search(r"background  3 images; mean [\d.]+ adu", text)

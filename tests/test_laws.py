@@ -89,7 +89,7 @@ TASKS = {
     "sparse-median": (6, 6),
     "sparse-median-cleansed": (18, 22),
     "psf": (4, 4),
-    "psf-all-frames": (4, 4),
+    "psf-seed": (4, 4),
     "photons-border": (7, 7),
     "photons-weighted": (8, 8),
     "photons-unsorted": (4, 4),
@@ -241,7 +241,7 @@ def test_a_block_that_sees_its_chunks_is_found(movie: NDArray[np.uint16]) -> Non
         check_same(one, two, exact=False)
 
 
-DISTRIBUTED = ("readme", "psf-whole", "photons-own-whole-gain", "channel-tree")
+DISTRIBUTED = ("readme", "psf-seed-whole", "photons-own-whole-gain", "channel-tree")
 
 
 def test_worker_processes_do_not_show(
@@ -365,9 +365,12 @@ def test_stored_numbers_are_the_computed_ones(
     check_same({n: got[n] for n in wanted["readme"]}, wanted["readme"])
 
 
-def test_gain_and_psf_share_the_medians_of_their_windows(movie: NDArray[np.uint16]) -> None:
+def test_gain_and_the_seeds_psf_share_the_medians_of_their_windows(
+    movie: NDArray[np.uint16],
+) -> None:
     source = laws.movie_of(movie, (100, -1, -1))
-    results = {"psf": laws.psf(source), "gain": smlm.estimate_gain(source, method="smlmlp")}
+    gain = smlm.estimate_gain(source, method="smlmlp")
+    results = {"gain": gain, "seed": laws.seed_psf(source)}
     tasks: dict[Any, Any] = {}
     for array in laws.lazy(results).values():
         tasks |= array.dask.to_dict()

@@ -24,10 +24,11 @@ from smlm_dask._graph.frames import (
     picked_map,
     spectrum_map,
     whole_frames,
+    whole_window_map,
     window_map,
 )
 from smlm_dask._graph.passes import second_pass, shares_source
-from smlm_dask._graph.reduce import finish, folded, scatter, total, whole
+from smlm_dask._graph.reduce import finish, folded, group_totals, scatter, total, whole
 from smlm_dask._graph.series import Series, one_image_each, series_map
 from smlm_dask._graph.stream import stream_passes, stream_selection
 
@@ -46,6 +47,7 @@ __all__ = [
     "frame_map",
     "frame_reduce",
     "from_array",
+    "group_totals",
     "is_lazy",
     "movie_data",
     "one_image_each",
@@ -61,6 +63,7 @@ __all__ = [
     "total",
     "whole",
     "whole_frames",
+    "whole_window_map",
     "window_map",
     "write",
 ]

@@ -212,6 +212,36 @@ def _on_picked(kernel: Kernel, parts: list[Any], *arguments: Any) -> Any:
     return kernel(pieces[0] if len(pieces) == 1 else np.concatenate(pieces), *arguments)
 
 
+def whole_window_map(
+    kernel: Kernel,
+    data: Array,
+    count: int,
+    length: int,
+    *arguments: Any,
+    shape: tuple[int, ...],
+    every: int = 1,
+) -> Array:
+    """``kernel(frames, *arguments)`` of whole frames for ``count`` windows: (window, *shape), float64.
+
+    Of ``every`` so many windows one is worked on, and the others are zeros. Their tasks take the chunks
+    as well: a result that needs few chunks of the movie, computed with one that needs all, is what dask
+    turns to first, and those few are kept until the other comes to them.
+    """
+    data = whole_frames(data)
+    name = named(kernel, data, count, length, arguments, shape, every)
+    begins = edges(data.chunks[0]).tolist()
+    tasks: Tasks = {}
+    for j in range(count):
+        start = j * length
+        parts, frames = parts_of(data, begins, start, length, (0, 0))
+        key = (name, j, *(0,) * len(shape))
+        left = len(begins) - bisect_right(begins, start)
+        work = (_zeros, shape) if j % every else (_of_frames, kernel, frames, arguments)
+        tasks[key] = placed(key, left, *work, *parts)
+    chunks = ((1,) * count, *((n,) for n in shape))
+    return build(name, tasks, [data, LADDER], chunks, "f8")
+
+
 def parts_of(
     data: Array, begins: Sequence[int], start: int, length: int, spot: tuple[int, int]
 ) -> tuple[list[TaskRef], slice]:
@@ -235,6 +265,16 @@ def joined(parts: Sequence[NDArray[Any]], frames: slice, rows: slice = slice(Non
 
 def _on_window(kernel: Kernel, frames: slice, rows: slice, *parts: NDArray[Any]) -> NDArray[Any]:
     return kernel(joined(parts, frames, rows))[np.newaxis]
+
+
+def _of_frames(
+    kernel: Kernel, frames: slice, arguments: tuple[Any, ...], *parts: NDArray[Any]
+) -> NDArray[Any]:
+    return kernel(joined(parts, frames), *arguments)[np.newaxis]
+
+
+def _zeros(shape: tuple[int, ...], *_: NDArray[Any]) -> NDArray[Any]:
+    return np.zeros((1, *shape))
 
 
 def _above(kernel: Kernel, frames: slice, under: Any, *parts: NDArray[Any]) -> NDArray[Any]:

@@ -64,6 +64,34 @@ def total(parts: Array) -> Array:
     return build(name, tasks, [images], tuple((n,) for n in parts.shape[1:]), "f8")
 
 
+def group_totals(parts: Array, groups: int) -> Array:
+    """``total`` of at most so many runs of the first axis, equally long: (group, *shape).
+
+    One chain for all, as in ``total``: where the sums are gathered from a chain for each, dask turns to
+    them before all else.
+    """
+    images = parts.rechunk({0: 1, **dict.fromkeys(range(1, parts.ndim), -1)})
+    n, corner = images.numblocks[0], (0,) * (parts.ndim - 1)
+    groups = min(groups, n)
+    name = named(group_totals, images, groups)
+    firsts = {g * n // groups for g in range(groups)}
+    tasks: Tasks = {}
+    before: Any = ()
+    for j in range(n):
+        key = (f"part-{name}", j)
+        tasks[key] = Task(key, _add_to_groups, j in firsts, before, block(images, j, *corner))
+        before = TaskRef(key)
+    tasks[(name, 0, *corner)] = Task((name, 0, *corner), np.stack, before)
+    chunks = tuple((size,) for size in (groups, *parts.shape[1:]))
+    return build(name, tasks, [images], chunks, "f8")
+
+
+def _add_to_groups(new: bool, before: tuple[Any, ...], images: NDArray[Any]) -> tuple[Any, ...]:
+    if new:
+        return (*before, _add(0.0, images))
+    return (*before[:-1], _add(before[-1], images))
+
+
 def _add(before: Any, images: NDArray[Any]) -> NDArray[np.float64]:
     return np.asarray(before + images.sum(axis=0, dtype="f8"))
 

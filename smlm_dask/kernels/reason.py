@@ -21,13 +21,12 @@ class Reason(IntEnum):
     NO_GAIN = 8
     NO_PSF = 9
     TOO_FEW_FRAMES = 10
-    GAIN_UNCERTAIN = (
-        20  # its standard error is above 5 %: too little data, or light that does not vary
-    )
-    NOISE_NOT_WHITE = 21  # smoothed, resampled or denoised frames, or a PSF far below a pixel
-    PSF_TOO_NARROW = 22  # emitters show where only noise should
-    NOISE_BELOW_ROUNDING = 23  # less than half an adu rms
-    CLIPPED = 24  # many samples are 0: the noise below is cut off
+    NOT_SIGNIFICANT = 11
+    GAIN_UNCERTAIN = 12  # its error is above 5 %: too little data, or light that does not vary
+    NOISE_NOT_WHITE = 13  # smoothed, resampled or denoised frames, or a PSF far below a pixel
+    PSF_TOO_NARROW = 14  # emitters show where only noise should
+    NOISE_BELOW_ROUNDING = 15  # less than half an adu rms
+    CLIPPED = 16  # many samples are 0: the noise below is cut off
 
 
 class Quality(IntFlag):

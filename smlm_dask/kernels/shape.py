@@ -1,4 +1,4 @@
-"""Shape of the PSF from a movie's power spectrum: all that follows the sums, in one packed array."""
+"""smlmlp's PSF from a movie's power spectrum: all that follows the sums, in one packed array."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ from smlm_dask.kernels.reason import Reason
 
 __all__ = ["psf_parts", "psf_shape"]
 
-LARGEST_AMPLITUDE = 10.0  # true amplitudes are 1.5 to 2.1 below a width of 1.5 pixels
+LARGEST_AMPLITUDE = 1.25
 NO_FIT = GaussianFit(np.nan, np.nan, np.nan, np.nan, np.nan, np.full(5, np.nan))
 NUMBERS = ("sigma", "sigma_x", "sigma_y", "theta", "amplitude", "pedestal", "status")
 IMAGES = ("autocorrelation", "psf_image", "psf_fit", "psf_spline")
@@ -43,21 +43,19 @@ def psf_shape(
     shape: tuple[int, int],
     size: int,
     pixel_size: tuple[float, float],
-    seed: bool,
 ) -> NDArray[np.float64]:
     """Numbers, images and spline of the PSF, flat, in the order of ``psf_parts``.
 
-    ``seed`` keeps three habits of smlmlp: a lost column for odd widths, square pixels in the fit, and
-    a bound of its amplitude that a narrow PSF, scaled to its nearest neighbour, always exceeds.
+    With three habits of smlmlp: a lost column for odd widths, square pixels in the fit, and a bound of
+    its amplitude that a narrow PSF, scaled to its nearest neighbour, always exceeds.
     """
-    lags, psf = psf_image(autocorrelation(power, n_frames, shape, size, seed_width=seed))
-    bound = 1.25 if seed else LARGEST_AMPLITUDE
-    fit = fit_gaussian(psf, pixel_size, max_amplitude=bound, seed_pixels=seed)
+    lags, psf = psf_image(autocorrelation(power, n_frames, shape, size, seed_width=True))
+    fit = fit_gaussian(psf, pixel_size, max_amplitude=LARGEST_AMPLITUDE, seed_pixels=True)
     reason = Reason.OK if np.isfinite(power).all() else Reason.NOT_FINITE
-    reason = reason or _reason(psf, fit, seed or _believable(psf, fit, pixel_size))
+    reason = reason or _reason(psf, fit)
     fit = fit if reason == Reason.OK else NO_FIT
     level = (psf - fit.offset) / fit.amplitude
-    drawn = gaussian_image(fit, size, pixel_size, seed_pixels=seed)
+    drawn = gaussian_image(fit, size, pixel_size, seed_pixels=True)
     tx, ty, coefficients = spline(level, pixel_size)
     y, x = (np.arange(-(size // 2), size // 2 + 1) * np.float64(p) for p in pixel_size)
     curve = evaluate_spline(tx, ty, coefficients, y, x)
@@ -69,31 +67,7 @@ def _pack(*parts: Any) -> NDArray[np.float64]:
     return np.concatenate([np.ravel(part).astype("f8") for part in parts])
 
 
-def _reason(psf: NDArray[np.float64], fit: GaussianFit, believable: bool) -> Reason:
+def _reason(psf: NDArray[np.float64], fit: GaussianFit) -> Reason:
     if not np.isfinite(psf).all():
         return Reason.CONSTANT_SIGNAL
-    return Reason.OK if believable and np.isfinite(fit.sigma_x) else Reason.FIT_FAILED
-
-
-def _believable(
-    psf: NDArray[np.float64], fit: GaussianFit, pixel_size: tuple[float, float]
-) -> bool:
-    """Whether the fit explains the image, and its widths can be those of a PSF.
-
-    Without emitters the image is noise, and the fit a spike of a hundredth of a pixel or a hill of
-    several: it explains nothing (shares below 0 in six movies of noise, above 0.77 with the dimmest
-    emitters that still had a width). The seed reports those widths.
-    """
-    narrow, wide = 0.3 * min(pixel_size), 0.45 * len(psf) * min(pixel_size)
-    inside = all(narrow < width < wide for width in (fit.sigma_x, fit.sigma_y))
-    return inside and _explained(psf, fit, pixel_size) > 0.5
-
-
-def _explained(
-    psf: NDArray[np.float64], fit: GaussianFit, pixel_size: tuple[float, float]
-) -> float:
-    """Share of the image's variance, beside the row and column of lag 0, that the fit explains."""
-    beside = np.delete(np.arange(len(psf)), len(psf) // 2)
-    drawn = fit.amplitude * gaussian_image(fit, len(psf), pixel_size) + fit.offset
-    seen, fitted = (image[np.ix_(beside, beside)] for image in (psf, drawn))
-    return 1 - float(((seen - fitted) ** 2).sum() / ((seen - seen.mean()) ** 2).sum())
+    return Reason.OK if np.isfinite(fit.sigma_x) else Reason.FIT_FAILED

@@ -1,0 +1,295 @@
+"""Background from the darker part of a window's samples: one-sided truncated means.
+
+Light of emitters only adds. Of the samples of a pixel, those below ``b + c s`` (``b`` the background, ``s``
+its noise) are mostly background; their mean is below ``b`` by what the camera's noise model says, and
+the ``b`` that is consistent with its own truncated mean is the estimate. Emitters that are dim or far
+away leave samples below the limit too; the less, the lower ``c``. The slope of ``b`` over ``c``, averaged
+over neighbouring pixels, tells how many, and is taken off.
+
+All levels here are light, in adu above the camera's offset, of a frame of mean brightness.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterable
+from typing import Any
+
+import numpy as np
+from numba import njit
+from numpy.typing import NDArray
+
+from smlm_dask.kernels.selection import bands, load_band, rank
+
+__all__ = ["LIMITS", "first_image", "truncated_means"]
+
+Array = NDArray[Any]
+
+LIMITS = (0.5, 1.0, 1.5)  # of the truncated means, in standard deviations above the background
+FIRST_FRAMES = 25  # enough to begin with: the start hardly shows in the result
+ROUNDS = (2, 2, 2)  # for each limit, from the highest down: 0.02 of the noise is left
+WIDTH = 256  # pixels per tile: 200 frames of them in float32 fit the L2 cache
+UNROLL = 8
+MOST_LEFT = 0.5  # share of a step that the next may seem to be
+NEVER = 1e30  # a sample above every limit
+DIMMEST = 0.1  # brightness of a frame by which its samples are divided at most
+FINE = 20.0  # steps to an electron that stand for no steps
+ROUNDING = 1 / 12  # variance of what rounding to whole adu adds, adu2
+
+# Of a standard normal variable: density and share below each limit.
+_DENSITY = tuple(math.exp(-c * c / 2) / math.sqrt(2 * math.pi) for c in LIMITS)
+_SHARE = tuple((1 + math.erf(c / math.sqrt(2))) / 2 for c in LIMITS)
+_RATIO = [d / p for d, p in zip(_DENSITY, _SHARE, strict=True)]
+# Share of a small error of the limit that stays in the truncated mean.
+DAMPING = np.array([r * (c + r) for c, r in zip(LIMITS, _RATIO, strict=True)])
+
+
+def _slope(k: int) -> float:
+    """How far a flat density of contamination, one a sample and unit of noise, raises each estimate."""
+    c, density, share = LIMITS[k], _DENSITY[k], _SHARE[k]
+    mass, moment = c * share + density, ((c * c - 1) * share + c * density) / 2
+    return (moment + _RATIO[k] * mass) / (share * (1 - float(DAMPING[k])))
+
+
+SLOPES = np.array([_slope(k) for k in range(3)])
+
+
+def first_image(frames: Array) -> Array:
+    """Median of a few frames spread over the window: ``(frame, y, x) -> (y, x)``, dtype kept."""
+    few = frames[:: max(1, len(frames) // FIRST_FRAMES)]
+    return rank(few, len(few) // 2)
+
+
+def truncated_means(
+    frames: Array, brightness: Array, start: Array, gain: Any, offset: Any, variance: Any
+) -> NDArray[np.float32]:
+    """Truncated means of every pixel of a window: ``(frame, y, x) -> (3, y, x)``.
+
+    Parameters
+    ----------
+    frames
+        Samples in adu, shape (frame, y, x); whole numbers are taken as uniform on a step of one adu.
+    brightness : (frame,)
+        Brightness of each frame relative to the window.
+    start : (y, x)
+        Where to begin, in adu with the offset.
+    gain, offset, variance : float or (y, x)
+        Electrons for each adu; level (adu) and noise variance (adu2) without light.
+
+    Returns
+    -------
+    ndarray of float32
+        Row 0: light at a limit of one standard deviation, adu. Row 1: what the light rises from the
+        lowest limit to the highest, adu. Row 2: share of the frames that are brighter than
+        background. NaN where a sample or a number is not finite.
+    """
+    shape = frames.shape[1:]
+    out = np.full((3, *shape), np.nan, np.float32)
+    maps = [_map(m, shape) for m in (gain, offset, variance, start)]
+    inverse = (1 / np.maximum(brightness, DIMMEST)).astype(np.float32)
+    band = np.empty((0, 0))
+    for rows, columns in _parts(frames):
+        part = frames[:, rows, columns]
+        # Frames in one piece of memory are read where they lie.
+        whole = part.flags.c_contiguous and part.dtype.isnative
+        band = part.reshape(len(part), -1) if whole else load_band(part, band)
+        here = out[:, rows, columns]
+        found = np.empty((3, band.shape[1]), np.float32)
+        own = [_flat(m[rows, columns], band.shape[1]) for m in maps]
+        _of_band(band, inverse, own, found)
+        here[...] = found[:, : part[0].size].reshape(here.shape)
+    return out
+
+
+def _parts(frames: Array) -> Iterable[tuple[slice, slice]]:
+    if frames.size == 0:
+        return ()
+    return [(slice(None), slice(None))] if frames.flags.c_contiguous else bands(frames)
+
+
+def _map(values: Any, shape: tuple[int, ...]) -> Array:
+    return np.broadcast_to(np.asarray(values, np.float32), shape)
+
+
+def _flat(values: Array, pixels: int) -> Array:
+    flat = np.ones(pixels, np.float32)
+    flat[: values.size] = values.reshape(-1)
+    return flat
+
+
+def _of_band(band: Array, inverse: Array, own: list[Array], found: Array) -> None:
+    """Real numbers have no step of one adu: they are put into small steps of an electron."""
+    if band.dtype.char in "bBhH":
+        return _band_means(band, inverse, *own, found)
+    gain, offset, variance, start = own
+    scale = FINE * gain
+    band = band.astype(np.float32) * scale
+    band[:, ~np.isfinite(band).all(axis=0)] = np.nan
+    own = [gain / scale, offset * scale, variance * scale**2, start * scale]
+    _band_means(band, inverse, *own, found)
+    found[:2] /= scale
+    return None
+
+
+@njit(nogil=True, cache=True, error_model="numpy")
+def _band_means(
+    band: Array,
+    inverse: Array,
+    gain: Array,
+    offset: Array,
+    variance: Array,
+    start: Array,
+    out: Array,
+) -> None:
+    frames, pixels = band.shape
+    tile = np.empty((-(-frames // UNROLL), UNROLL, WIDTH), np.float32)
+    levels, counts = np.empty((3, WIDTH), np.float32), np.empty((3, WIDTH), np.float32)
+    base = np.empty(WIDTH, np.float32)
+    for first in range(0, pixels, WIDTH):
+        part = slice(first, min(first + WIDTH, pixels))
+        _cut(band, part, inverse, offset, start, base, tile)
+        levels[:] = 0
+        own = gain[part], variance[part]
+        before = 2
+        for c in (2, 1, 0):
+            levels[c] = levels[before]
+            _approach(tile, c, base, own[0], own[1], levels[c], counts[c])
+            before = c
+        _write(levels, base, own[0], own[1], counts, frames, out[:, part])
+
+
+@njit(nogil=True, cache=True, error_model="numpy")
+def _approach(
+    tile: Array,
+    c: int,
+    base: Array,
+    gain: Array,
+    variance: Array,
+    level: Array,
+    count: Array,
+) -> None:
+    """Improve the background of each pixel of a tile, from limit `c`."""
+    total, limit = np.empty(WIDTH, np.float32), np.zeros(WIDTH, np.float32)
+    noise, before = np.empty(gain.size, np.float32), np.zeros(gain.size, np.float32)
+    for _ in range(ROUNDS[c]):
+        light = base[: gain.size] + level[: gain.size]
+        _noise(light, gain, variance, noise)
+        _limit(c, level, noise, limit)
+        _count(tile, limit, count, total)
+        _step(c, light, gain, noise, count, total, before, level)
+
+
+@njit(nogil=True, cache=True, error_model="numpy")
+def _cut(
+    band: Array,
+    part: slice,
+    inverse: Array,
+    offset: Array,
+    start: Array,
+    base: Array,
+    tile: Array,
+) -> None:
+    """Lower ends of the steps of a tile's samples, less where its light starts from."""
+    low, half = offset[part].copy(), np.float32(0.5)
+    begin = start[part] - low
+    tile[-1] = NEVER  # fills the last step
+    for t in range(band.shape[0]):
+        source, scale = band[t, part], inverse[t]
+        target = tile[t // UNROLL, t % UNROLL]
+        for j in range(source.size):
+            target[j] = (np.float32(source[j]) - low[j]) * scale - (begin[j] + half)
+    base[: begin.size] = begin
+
+
+@njit(nogil=True, cache=True, error_model="numpy")
+def _noise(light: Array, gain: Array, variance: Array, noise: Array) -> None:
+    """Write to `noise` the standard deviation of one sample of each pixel."""
+    zero, rounding = np.float32(0), np.float32(ROUNDING)
+    for j in range(gain.size):
+        b = light[j] if light[j] > zero else zero
+        noise[j] = np.sqrt(b / gain[j] + variance[j] + rounding)
+
+
+@njit(nogil=True, cache=True, error_model="numpy")
+def _limit(c: int, level: Array, noise: Array, limit: Array) -> None:
+    """Write to `limit` the background and ``c`` times its noise."""
+    times = np.float32(LIMITS[c])
+    for j in range(noise.size):
+        limit[j] = level[j] + times * noise[j]
+
+
+@njit(nogil=True, cache=True, error_model="numpy", fastmath={"contract"})
+def _count(tile: Array, limit: Array, count: Array, total: Array) -> None:
+    """Number and sum of what lies below the limit; of the sample that straddles it, a part.
+
+    A sample is uniform on its step, whose lower end is given. The mean of its part ``q`` below the limit
+    is ``q / 2`` above that.
+    """
+    zero, half, one = np.float32(0), np.float32(0.5), np.float32(1)
+    own, numbers, amounts = limit.copy(), np.zeros(WIDTH, np.float32), np.zeros(WIDTH, np.float32)
+    for b in range(tile.shape[0]):
+        for j in range(WIDTH):
+            number, amount, top = numbers[j], amounts[j], own[j]
+            for i in range(UNROLL):
+                x = tile[b, i, j]
+                q = top - x
+                q = q if q > zero else zero
+                q = q if q < one else one
+                number += q
+                amount += q * (x + half * q)
+            numbers[j], amounts[j] = number, amount
+    count[:] = numbers
+    total[:] = amounts
+
+
+@njit(nogil=True, cache=True, error_model="numpy")
+def _step(
+    c: int,
+    light: Array,
+    gain: Array,
+    noise: Array,
+    count: Array,
+    total: Array,
+    before: Array,
+    level: Array,
+) -> None:
+    """One step of each background towards the one that has the truncated mean that was found.
+
+    What is left of a step in the next is known from the one `before`: steps add up like powers of that
+    share, and their sum is taken at once. Without it twice as many rounds were needed.
+    """
+    z, density, share = np.float32(LIMITS[c]), np.float32(_DENSITY[c]), np.float32(_SHARE[c])
+    zero, half, one, two, six = (np.float32(0), np.float32(0.5), np.float32(1), np.float32(2), np.float32(6))
+    most = np.float32(MOST_LEFT)
+    bend, tilt = (z * z - 1) * density / six, z * z * z / six
+    speed = np.float32(1 / (1 - DAMPING[c]))
+    for j in range(gain.size):
+        s, b = noise[j], light[j] if light[j] > zero else zero
+        skewness = b / (gain[j] * gain[j] * s * s * s)
+        mean = -density * (1 + skewness * tilt) / (share - skewness * bend)
+        known = count[j] >= half
+        number = count[j] if known else half
+        step = (total[j] / number - level[j] - s * mean) * speed
+        step = step if step < two * s else two * s
+        step = step if step > -two * s else -two * s
+        share_left = step / before[j] if before[j] != zero else zero
+        share_left = share_left if share_left < most else most
+        share_left = share_left if share_left > -most else -most
+        before[j] = step
+        level[j] += step / (one - share_left) if known else s
+
+
+@njit(nogil=True, cache=True, error_model="numpy")
+def _write(
+    levels: Array, base: Array, gain: Array, variance: Array, counts: Array, frames: int, out: Array
+) -> None:
+    noise = np.empty(gain.size, np.float32)
+    light = base[: gain.size] + levels[1, : gain.size]
+    _noise(light, gain, variance, noise)
+    for j in range(gain.size):
+        b, s = max(light[j], 0), noise[j]
+        z, skewness = LIMITS[1], b / (gain[j] ** 2 * s**3)
+        share = _SHARE[1] - skewness / 6 * (z * z - 1) * _DENSITY[1]
+        out[0, j] = light[j]
+        out[1, j] = levels[2, j] - levels[0, j]
+        out[2, j] = 1 - counts[1, j] / (frames * share)

@@ -24,7 +24,9 @@ class Scene:
     gain: float = 0.46
     read: float = 1.4
     offset: float = 100.0
-    structure: float = 0.0  # height of a blob of 6 pixels and a gradient, relative to the background
+    structure: float = (
+        0.0  # height of a blob of 6 pixels and a gradient, relative to the background
+    )
     flicker: float = 0.0
     slope: float = 0.0  # brightness of the last frame against the first, less one
     per_window: int = 200

@@ -1,4 +1,4 @@
-"""Background of a movie: a Gaussian mean in space, or a sparse series of medians in time."""
+"""Background of a movie: a Gaussian mean in space, or a series of images in time."""
 
 from __future__ import annotations
 
@@ -10,25 +10,37 @@ import xarray as xr
 from numpy.typing import ArrayLike, NDArray
 
 from smlm_dask import _graph
-from smlm_dask.check import choice, number, pair, shown, whole_number
+from smlm_dask.check import choice, flag, number, pair, shown, whole_number
 from smlm_dask.errors import ParameterError
 from smlm_dask.kernels.background import (
     assign_centre,
     assign_start,
     clean,
+    even_starts,
     frame_level,
     frame_offset,
+    mix,
     step_times,
     upper_median,
     window_starts,
 )
+from smlm_dask.kernels.flicker import brightness, image_level, relative_brightness, row_step
+from smlm_dask.kernels.reason import Reason
+from smlm_dask.kernels.repair import NEIGHBOURS, repair, settle, weigh_neighbours
 from smlm_dask.kernels.smooth import gaussian_taps, noise_factor, smooth
-from smlm_dask.movie import check_movie
+from smlm_dask.kernels.truncated import first_image, truncated_means
+from smlm_dask.movie import check_movie, select_map
 from smlm_dask.variables import to_dataset
 
 MOST_IMAGES = 1_000_000
+Values = dict[str, tuple[tuple[str, ...], Any]]
 
-__all__ = ["Cleansing", "background_sparse_median", "background_spatial_mean"]
+__all__ = [
+    "Cleansing",
+    "background_sparse_median",
+    "background_spatial_mean",
+    "estimate_background",
+]
 
 
 def background_spatial_mean(
@@ -121,6 +133,136 @@ class Cleansing:
     def __post_init__(self) -> None:
         number("Cleansing.fraction", self.fraction, above=0, at_most=1, fix="Cleansing()")
         number("Cleansing.threshold", self.threshold, at_least=0, fix="Cleansing()")
+
+
+def estimate_background(
+    movie: xr.DataArray,
+    /,
+    *,
+    camera: xr.Dataset | None = None,
+    method: Literal["auto", "truncated", "median"] = "auto",
+    window: int = 200,
+    step: int | None = None,
+    flicker: bool = True,
+    joint: bool = False,
+) -> xr.Dataset:
+    """DOC"""
+    camera_known = _chosen(method, camera)
+    whole_number("window", window, at_least=2)
+    step = window if step is None else whole_number("step", step, at_least=1, at_most=window)
+    flag("flicker", flicker)
+    flag("joint", joint)
+    if not camera_known:
+        rows = 20 if flicker else None
+        return background_sparse_median(movie, window=window, step=step, offset_rows=rows)
+    movie = check_movie(movie, minimum_frames=window)
+    numbers = [_camera_number(camera, name, movie) for name in CAMERA]
+    data, again = _graph.movie_data(movie), False
+    if _graph.shares_source([data], numbers):
+        data, again = _graph.second_pass([data], numbers)[0], True
+    starts = even_starts(len(movie), window, step)
+    values = _truncated(data, starts, window, numbers, flicker, joint)
+    values["offset"] = ("y", "x")[: 2 * (np.ndim(numbers[1]) > 0)], numbers[1]
+    return to_dataset(
+        "estimate_background",
+        values,
+        coords=movie.coords,
+        passes=1 + (int(camera.attrs.get("passes", 1)) if again and camera is not None else 0),
+        parameters={"method": "truncated", "window": window, "step": step, "joint": joint},
+    )
+
+
+CAMERA = ("gain", "offset", "variance")
+
+
+def _chosen(method: str, camera: xr.Dataset | None) -> bool:
+    """Whether the camera's noise is used; what is missing where it must be."""
+    choice("method", method, ("auto", "truncated", "median"))
+    if camera is not None and not isinstance(camera, xr.Dataset):
+        raise ParameterError(
+            "camera",
+            got=shown(camera),
+            wanted="a Dataset with gain, offset and variance",
+            fix="camera=smlm.as_camera(gain, offset=100, variance=9)",
+        )
+    missing = [name for name in CAMERA if camera is None or name not in camera]
+    if missing and method == "truncated":
+        raise ParameterError(
+            "camera",
+            got=f"no {', no '.join(missing)}",
+            wanted="gain, offset and variance of the camera, which the truncated mean stands on",
+            fix='camera=smlm.as_camera(gain, offset=100, variance=9), or method="median"',
+        )
+    return method != "median" and not missing
+
+
+def _camera_number(camera: Any, name: str, movie: xr.DataArray) -> Any:
+    value = select_map(name, camera[name], movie).data
+    lazy = _graph.is_lazy(value)
+    return value if lazy or value.ndim else float(value)
+
+
+def _truncated(
+    data: Any,
+    starts: NDArray[np.int64],
+    window: int,
+    numbers: list[Any],
+    flicker: bool,
+    joint: bool,
+) -> Values:
+    """1. A first image, rough. 2. Brightness of the frames against it. 3. Truncated means of frames of
+    equal brightness. 4. What needs neighbouring pixels. 5. What needs neighbouring windows.
+    """
+    gain, offset, variance = numbers
+    windows = data, starts.tolist(), window
+    first = _graph.window_map(first_image, *windows, dtype=data.dtype)
+    bright = np.ones((len(starts), window))
+    if flicker:
+        step = row_step(data.shape[1:])
+        bright = _graph.window_numbers(brightness, *windows, step, first, *numbers)
+    bright = _graph.from_array(bright, (1, -1))
+    means = _graph.window_map(
+        truncated_means, *windows, lead=(3,), dtype="f4", each=(bright, first), maps=numbers
+    )
+    noise = window, gain, variance
+    settled = _graph.neighbour_map(_settle, means, 0, joint, *noise, lead=(2,), dtype="f4")
+    light = _graph.neighbour_map(repair, settled, NEIGHBOURS, *noise, dtype="f4")
+    index, share = mix(data.shape[0], starts, window)
+    scale: Any = np.ones(len(index))
+    if flicker:
+        levels = _graph.frame_reduce(image_level, light, light.shape[1], dtype="f8")
+        scale = _graph.between_windows(
+            relative_brightness, bright, levels, starts.tolist(), index, share
+        )
+    return {
+        "series": (
+            ("window", "y", "x"),
+            _graph.neighbour_map(_lifted, light, 0, offset, dtype="f4"),
+        ),
+        "series_index": (("frame",), index),
+        "series_share": (("frame",), share),
+        "series_scale": (("frame",), scale),
+        "series_offset": (("frame",), np.zeros(len(index))),
+        "contamination": (("window", "y", "x"), settled[:, 1]),
+        "window_start": (("window",), starts),
+        "window_stop": (("window",), starts + window),
+        "status": ((), _graph.finish(_status, *numbers, dtype="u1")),
+    }
+
+
+def _settle(packed: Any, _: int, joint: bool, frames: int, gain: Any, variance: Any) -> Any:
+    settled = settle(packed[0])
+    return weigh_neighbours(settled, frames, gain, variance) if joint else settled
+
+
+def _lifted(light: Any, _: int, offset: Any) -> NDArray[np.float32]:
+    """Light above the camera's offset as a level in adu."""
+    return np.asarray(light[0] + np.asarray(offset, "f4"))
+
+
+def _status(gain: Any, offset: Any, variance: Any) -> NDArray[np.uint8]:
+    known = all(np.isfinite(n).any() for n in (gain, offset, variance)) and np.max(gain) > 0
+    return np.asarray(Reason.OK if known else Reason.NO_GAIN, np.uint8)
 
 
 def background_sparse_median(

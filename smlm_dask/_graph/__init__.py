@@ -17,23 +17,28 @@ from smlm_dask._graph.arrays import (
 )
 from smlm_dask._graph.emitters import column, emitter_map
 from smlm_dask._graph.frames import (
+    between_windows,
     every_frame,
     frame_difference,
     frame_map,
     frame_reduce,
+    neighbour_map,
+    one_image_each,
     spectrum_map,
     whole_frames,
     window_map,
+    window_numbers,
 )
 from smlm_dask._graph.passes import second_pass, shares_source
 from smlm_dask._graph.reduce import finish, scatter, total, whole
-from smlm_dask._graph.series import Series, one_image_each, series_map
+from smlm_dask._graph.series import Series, series_map
 from smlm_dask._graph.stream import stream_passes, stream_selection
 
 __all__ = [
     "Array",
     "Series",
     "apply",
+    "between_windows",
     "blocks",
     "chunk_bytes",
     "column",
@@ -46,6 +51,7 @@ __all__ = [
     "from_array",
     "is_lazy",
     "movie_data",
+    "neighbour_map",
     "one_image_each",
     "ratio",
     "scatter",
@@ -59,5 +65,6 @@ __all__ = [
     "whole",
     "whole_frames",
     "window_map",
+    "window_numbers",
     "write",
 ]

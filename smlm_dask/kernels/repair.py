@@ -123,7 +123,9 @@ def repair(
     suspect = np.flatnonzero((share > CROWDED) | (light - low > limit))
     out = light.copy()
     if len(suspect) and len(windows) > 1:
-        levels = np.stack([(w[0].reshape(-1)[suspect] * s) for w, s in zip(windows, scales, strict=True)])
+        levels = np.stack(
+            [(w[0].reshape(-1)[suspect] * s) for w, s in zip(windows, scales, strict=True)]
+        )
         shares = np.stack([w[1].reshape(-1)[suspect] for w in windows])
         gains, noises = (_of(m, light.shape, suspect) for m in (gain, variance))
         out.reshape(-1)[suspect] = _replace(levels, shares, place, frames, gains, noises)

@@ -259,7 +259,13 @@ def _step(
     share, and their sum is taken at once. Without it twice as many rounds were needed.
     """
     z, density, share = np.float32(LIMITS[c]), np.float32(_DENSITY[c]), np.float32(_SHARE[c])
-    zero, half, one, two, six = (np.float32(0), np.float32(0.5), np.float32(1), np.float32(2), np.float32(6))
+    zero, half, one, two, six = (
+        np.float32(0),
+        np.float32(0.5),
+        np.float32(1),
+        np.float32(2),
+        np.float32(6),
+    )
     most = np.float32(MOST_LEFT)
     bend, tilt = (z * z - 1) * density / six, z * z * z / six
     speed = np.float32(1 / (1 - DAMPING[c]))

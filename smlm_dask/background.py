@@ -146,7 +146,80 @@ def estimate_background(
     flicker: bool = True,
     joint: bool = False,
 ) -> xr.Dataset:
-    """DOC"""
+    """Background as a series of images between which each frame's is found, and the light of each frame.
+
+    Light of emitters only adds, so the darker samples of a pixel tell its background. With the camera's
+    gain, offset and noise known, the image of a window is the level ``b`` that is consistent with the
+    mean of the samples below ``b + s``, where ``s^2 = b / gain + variance + 1/12`` (adu2) and the
+    skewness of shot noise is allowed for. What dim and distant emitters leave below that limit is told
+    by how the estimate rises from ``b + 0.5 s`` to ``b + 1.5 s``, averaged over a pixel around, and
+    taken off. Before, frames are brought to the same brightness: that of a frame is a clipped weighted
+    least-squares factor over its pixels. After, a pixel in which an emitter is on through most of a
+    window is replaced by the mean of up to ten windows before and after. The background of frame i is::
+
+        light = (1 - series_share) * series[series_index] + series_share * series[series_index + 1]
+        background = offset + series_scale * (light - offset) + series_offset
+
+    Assumed are shot noise and a Gaussian camera noise that the camera's numbers describe, whole adu, and
+    a background whose every pixel changes with the brightness of the field within ten windows.
+
+    It fails where emitters are on through nearly all of 21 windows; where a gain is wrong (10 % too large
+    gives -0.1 standard deviations); with less than one electron of light or fewer than 1,000 pixels
+    flicker is left in. Smoothed, resampled or clipped frames, and electron multiplication, do not
+    have the noise that is assumed. Where a step of one adu is more than 0.7 standard deviations, or the
+    camera's noise less than half an electron, the level is up to 0.3 standard deviations low.
+
+    Without these numbers it is ``background_sparse_median``: too high by 0.14 standard deviations where
+    emitters are on in a tenth of the frames, by 0.7 to 1 at 0.4.
+
+    Parameters
+    ----------
+    movie : (frame, y, x)
+        Camera frames in adu.
+    camera : xarray.Dataset, optional
+        ``gain``, ``offset`` and ``variance``, numbers or (y, x), from ``as_camera`` or
+        ``estimate_gain``. May be lazy.
+    method : "auto", "truncated" or "median"
+        "auto" takes the truncated mean if the camera has its three numbers, else the median.
+    window : int
+        Frames in a window. The error goes with its root: 0.1 standard deviations at 200.
+    step : int, optional
+        Frames from one window to the next, at most a window; a window if not given.
+    flicker : bool
+        Whether the light of each frame is measured.
+    joint : bool
+        Whether pixels are drawn to those around them: a third of the error, but structure finer than
+        about 4 pixels is smoothed.
+
+    Returns
+    -------
+    xarray.Dataset
+        ``series`` (window, y, x) adu with the offset in it, float32; ``series_index``,
+        ``series_share``, ``series_scale`` and ``series_offset`` (frame); ``contamination`` (window, y,
+        x), the share of frames with emitters; ``window_start`` and ``window_stop`` (window);
+        ``offset``; ``status`` (). The method "median" gives what ``background_sparse_median`` does.
+        The movie is read once, and once more if the camera comes from it.
+
+    Raises
+    ------
+    SmlmError
+        ``TooFewFramesError`` if the movie is shorter than the window; ``ParameterError`` for the
+        method "truncated" without the camera's numbers, or a step longer than the window.
+
+    References
+    ----------
+    M. Hoogendoorn et al. on what a temporal median of a background is good for:
+    doi:10.1038/srep03854; H. Ma, Y. Liu on its overestimation in dense movies:
+    doi:10.1038/s41598-021-00066-3.
+
+    Examples
+    --------
+    >>> import smlm_dask as smlm
+    >>> movie, truth = smlm.simulate_movie(400, (32, 32), seed=1)
+    >>> camera = smlm.as_camera(0.5, offset=100.0, variance=4.0)
+    >>> smlm.estimate_background(movie, camera=camera, window=100).sizes["window"]
+    4
+    """
     camera_known = _chosen(method, camera)
     whole_number("window", window, at_least=2)
     step = window if step is None else whole_number("step", step, at_least=1, at_most=window)
@@ -210,17 +283,18 @@ def _truncated(
     flicker: bool,
     joint: bool,
 ) -> Values:
-    """1. A first image, rough. 2. Brightness of the frames against it. 3. Truncated means of frames of
+    """The series of truncated means, by name.
+
+    1. A first image, rough. 2. The brightness of frames against it. 3. Truncated means of frames of
     equal brightness. 4. What needs neighbouring pixels. 5. What needs neighbouring windows.
     """
     gain, offset, variance = numbers
     windows = data, starts.tolist(), window
     first = _graph.window_map(first_image, *windows, dtype=data.dtype)
-    bright = np.ones((len(starts), window))
+    bright = _graph.from_array(np.ones((len(starts), window)))
     if flicker:
         step = row_step(data.shape[1:])
         bright = _graph.window_numbers(brightness, *windows, step, first, *numbers)
-    bright = _graph.from_array(bright, (1, -1))
     means = _graph.window_map(
         truncated_means, *windows, lead=(3,), dtype="f4", each=(bright, first), maps=numbers
     )

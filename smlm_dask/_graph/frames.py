@@ -26,7 +26,7 @@ from smlm_dask._graph.arrays import (
     named,
     spans,
 )
-from smlm_dask._graph.places import LADDER, placed
+from smlm_dask._graph.places import LADDER, gathered, placed
 from smlm_dask._graph.reduce import whole
 
 
@@ -214,16 +214,22 @@ def neighbour_map(
     for j in range(n):
         first, last = max(0, j - radius), min(n, j + radius + 1)
         entries = (block(images, i, *corner) for i in range(first, last))
-        key: Any = (name, j, *(0,) * (len(lead) + 2))
+        near, key = (f"near-{name}", j), (name, j, *(0,) * (len(lead) + 2))
         own = [argument(a) for a in arguments]
-        tasks[key] = Task(key, _among, kernel, j - first, len(own), *own, *entries)
+        tasks[near] = Task(near, _entries, *entries)
+        # Only where there is an order to keep: what stands on the top weighs too much for others to.
+        place = gathered if radius else Task
+        tasks[key] = place(key, _among, kernel, j - first, TaskRef(near), *own)
     chunks = ((1,) * n, *((m,) for m in (*lead, *images.shape[-2:])))
-    return build(name, tasks, [images, *arguments], chunks, dtype)
+    return build(name, tasks, [images, *arguments, LADDER], chunks, dtype)
 
 
-def _among(kernel: Kernel, place: int, count: int, *values: Any) -> NDArray[Any]:
-    entries = [v[0] for v in values[count:]]
-    return np.asarray(kernel(entries, place, *values[:count]))[np.newaxis]
+def _entries(*blocks: NDArray[Any]) -> list[NDArray[Any]]:
+    return [entry[0] for entry in blocks]
+
+
+def _among(kernel: Kernel, place: int, entries: Any, *arguments: Any) -> NDArray[Any]:
+    return np.asarray(kernel(entries, place, *arguments))[np.newaxis]
 
 
 def between_windows(

@@ -11,7 +11,17 @@ import numpy as np
 from dask._task_spec import Task, TaskRef
 from numpy.typing import DTypeLike, NDArray
 
-from smlm_dask._graph.arrays import Array, Kernel, Tasks, block, build, from_array, named, spans
+from smlm_dask._graph.arrays import (
+    Array,
+    Kernel,
+    Tasks,
+    argument,
+    block,
+    build,
+    from_array,
+    named,
+    spans,
+)
 from smlm_dask._graph.frames import one_image_each
 from smlm_dask._graph.places import LADDER, placed
 from smlm_dask._graph.reduce import whole
@@ -95,23 +105,16 @@ def supply_of(series: Series, data: Array) -> tuple[Supply, list[Any]]:
 
 def levels_of(series: Series, data: Array) -> tuple[Callable[[int], Any], list[Any]]:
     """What gives each block of ``data`` the numbers of its frames, and the arrays that it refers to."""
-    offset, scale = (
-        None if a is None else like_frames(from_array(a), data)
-        for a in (series.offset, series.scale)
-    )
+    offset = like_frames(from_array(series.offset), data)
     if series.share is None:
         return lambda i: block(offset, i), [offset]
-    share, dark = like_frames(from_array(series.share), data), whole(series.dark)
-    own = [offset, scale, share]
+    own = [offset, *(like_frames(from_array(a), data) for a in (series.scale, series.share))]
+    dark = whole(series.dark)
 
     def levels(i: int) -> Any:
-        return Task(None, mixture, *(block(a, i) for a in own), _number(dark))
+        return Task(None, mixture, *(block(a, i) for a in own), argument(dark))
 
     return levels, [*own, dark]
-
-
-def _number(dark: Any) -> Any:
-    return block(dark, *(0,) * dark.ndim) if isinstance(dark, da.Array) else dark
 
 
 def mixture(offset: Any, scale: Any, share: Any, dark: Any) -> NDArray[np.float64]:

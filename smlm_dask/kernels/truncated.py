@@ -119,14 +119,14 @@ def _flat(values: Array, pixels: int) -> Array:
 
 def _of_band(band: Array, inverse: Array, own: list[Array], found: Array) -> None:
     """Real numbers have no step of one adu: they are put into small steps of an electron."""
-    if band.dtype.char in "bBhH":
-        return _band_means(band, inverse, *own, found)
     gain, offset, variance, start = own
+    if band.dtype.char in "bBhH":
+        return _band_means(band, inverse, gain, offset, variance, start, found)
     scale = FINE * gain
     band = band.astype(np.float32) * scale
     band[:, ~np.isfinite(band).all(axis=0)] = np.nan
-    own = [gain / scale, offset * scale, variance * scale**2, start * scale]
-    _band_means(band, inverse, *own, found)
+    gain, offset, variance, start = gain / scale, offset * scale, variance * scale**2, start * scale
+    _band_means(band, inverse, gain, offset, variance, start, found)
     found[:2] /= scale
     return None
 
@@ -206,7 +206,7 @@ def _noise(light: Array, gain: Array, variance: Array, noise: Array) -> None:
     """Write to `noise` the standard deviation of one sample of each pixel."""
     zero, rounding = np.float32(0), np.float32(ROUNDING)
     for j in range(gain.size):
-        b = light[j] if light[j] > zero else zero
+        b = max(zero, light[j])
         noise[j] = np.sqrt(b / gain[j] + variance[j] + rounding)
 
 
@@ -233,8 +233,8 @@ def _count(tile: Array, limit: Array, count: Array, total: Array) -> None:
             for i in range(UNROLL):
                 x = tile[b, i, j]
                 q = top - x
-                q = q if q > zero else zero
-                q = q if q < one else one
+                q = max(zero, q)
+                q = min(one, q)
                 number += q
                 amount += q * (x + half * q)
             numbers[j], amounts[j] = number, amount
@@ -270,17 +270,17 @@ def _step(
     bend, tilt = (z * z - 1) * density / six, z * z * z / six
     speed = np.float32(1 / (1 - DAMPING[c]))
     for j in range(gain.size):
-        s, b = noise[j], light[j] if light[j] > zero else zero
+        s, b = noise[j], max(zero, light[j])
         skewness = b / (gain[j] * gain[j] * s * s * s)
         mean = -density * (1 + skewness * tilt) / (share - skewness * bend)
         known = count[j] >= half
         number = count[j] if known else half
         step = (total[j] / number - level[j] - s * mean) * speed
-        step = step if step < two * s else two * s
-        step = step if step > -two * s else -two * s
+        step = min(two * s, step)
+        step = max(-two * s, step)
         share_left = step / before[j] if before[j] != zero else zero
-        share_left = share_left if share_left < most else most
-        share_left = share_left if share_left > -most else -most
+        share_left = min(most, share_left)
+        share_left = max(-most, share_left)
         before[j] = step
         level[j] += step / (one - share_left) if known else s
 

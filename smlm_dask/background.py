@@ -164,7 +164,7 @@ def estimate_background(
     a background whose every pixel changes with the brightness of the field within ten windows.
 
     It fails where emitters are on through nearly all of 21 windows; where a gain is wrong (10 % too large
-    gives -0.1 standard deviations); with less than one electron of light or fewer than 1,000 pixels
+    gives -0.1 standard deviations); with less than half an electron of light or fewer than 1,000 pixels
     flicker is left in. Smoothed, resampled or clipped frames, and electron multiplication, do not
     have the noise that is assumed. Where a step of one adu is more than 0.7 standard deviations, or the
     camera's noise less than half an electron, the level is up to 0.3 standard deviations low.
@@ -290,7 +290,7 @@ def _truncated(
     """
     gain, offset, variance = numbers
     windows = data, starts.tolist(), window
-    first = _graph.window_map(first_image, *windows, dtype=data.dtype)
+    first = _graph.window_map(first_image, *windows, dtype="f4", maps=numbers)
     bright = _graph.from_array(np.ones((len(starts), window)))
     if flicker:
         step = row_step(data.shape[1:])
@@ -325,7 +325,7 @@ def _truncated(
 
 
 def _settle(packed: Any, _: int, joint: bool, frames: int, gain: Any, variance: Any) -> Any:
-    settled = settle(packed[0])
+    settled = settle(packed[0], gain, variance)
     return weigh_neighbours(settled, frames, gain, variance) if joint else settled
 
 

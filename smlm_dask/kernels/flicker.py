@@ -18,7 +18,7 @@ Array = NDArray[Any]
 
 MOST_PIXELS = 8192  # rows are left out beyond: the error is 0.05 / sqrt(light) at 4,000 already
 FEWEST_PIXELS = 1000
-LEAST_LIGHT = 1.0  # electrons: below, the error of the brightness does more harm than flicker
+LEAST_LIGHT = 0.5  # electrons: below, nothing can be said about flicker
 MEDIAN_PIXELS = 256  # for the first guess
 ROUNDS, CLIP = 4, 2.5  # standard deviations above or below which a pixel holds an emitter
 FLOOR = 0.05  # of the image's median: darker pixels tell nothing, and must not divide
@@ -32,11 +32,13 @@ def row_step(shape: tuple[int, ...]) -> int:
 def brightness(
     frames: Array, image: Array, gain: Any, offset: Any, variance: Any
 ) -> NDArray[np.float64]:
-    """Brightness of each frame of a window, mean 1: ``(frame, y, x) -> (frame,)``.
+    """Brightness of each frame of a window relative to an image: ``(frame, y, x) -> (frame,)``.
 
     The light of a frame is the window's image times a number. The number is the weighted least-squares
     one over the pixels that lie within 2.5 standard deviations of it, found in four rounds from a median
-    of ratios; weights are those of shot noise and camera noise.
+    of ratios; weights are those of shot noise and camera noise. What is found is drawn towards its mean by
+    the part of its variance that is no flicker: the covariance of the upper and the lower half of the
+    field tells what is.
 
     Parameters
     ----------
@@ -50,7 +52,7 @@ def brightness(
     Returns
     -------
     ndarray of float64
-        All 1 where the field has fewer than 1,000 pixels or less than one electron of light.
+        All 1 where the field has fewer than 1,000 pixels or less than half an electron of light.
     """
     one = np.ones(len(frames))
     gain, offset, variance = (_map(m, image.shape) for m in (gain, offset, variance))
@@ -67,17 +69,23 @@ def brightness(
     few = np.flatnonzero(known)[:: max(1, int(known.sum()) // MEDIAN_PIXELS)]
     ratio = (pixels[:, few].astype(np.float32) - offset[few]) / light[few]
     start = rank(np.ascontiguousarray(ratio.T)[:, None], len(few) // 2)[0].astype(np.float64)
-    found = _clipped(pixels, light, 1 / gain, offset, noise, weight, start)
-    mean = found.mean()
-    return found / mean if np.isfinite(mean) and mean > 0 else one
+    halves, whole = _clipped(pixels, light, 1 / gain, offset, noise, weight, start)
+    return _drawn(halves, whole) if np.isfinite(halves).all() and whole.mean() > 0 else one
+
+
+def _drawn(halves: Array, whole: Array) -> NDArray[np.float64]:
+    mean = whole.mean()
+    apart = halves - halves.mean(axis=0)
+    flicker = float(np.mean(apart[:, 0] * apart[:, 1]))
+    share = min(max(flicker / max(float(whole.var()), 1e-30), 0.0), 1.0)
+    return np.asarray(mean + share * (whole - mean))
 
 
 def _map(values: Any, shape: tuple[int, ...]) -> Array:
     return np.broadcast_to(np.asarray(values, np.float32), shape).reshape(-1)
 
 
-# The order of a sum over pixels is the compiler's, and the same in every run; NaN is still NaN.
-@njit(nogil=True, cache=True, error_model="numpy", fastmath={"contract", "reassoc", "nsz"})
+@njit(nogil=True, cache=True, error_model="numpy")
 def _clipped(
     pixels: Array,
     light: Array,
@@ -86,25 +94,44 @@ def _clipped(
     noise: Array,
     weight: Array,
     start: Array,
-) -> Array:
-    found = start.copy()
+) -> tuple[Array, Array]:
+    """Factor of each frame from the halves of its pixels, and from all of them."""
+    whole, halves = start.copy(), np.empty((len(start), 2))
     own, gram = np.empty(light.size, np.float32), weight * light
-    clip, zero = np.float32(CLIP**2), np.float32(0)
+    parts = slice(0, light.size // 2), slice(light.size // 2, light.size)
     for t in range(pixels.shape[0]):
         row = pixels[t]
         for j in range(row.size):
             own[j] = np.float32(row[j]) - offset[j]
         for _ in range(ROUNDS):
-            factor, top, bottom = np.float32(found[t]), zero, zero
-            for j in range(own.size):
-                mean = factor * light[j]
-                apart = own[j] - mean
-                keep = apart * apart < clip * (mean * shot[j] + noise[j])
-                top += weight[j] * own[j] if keep else zero
-                bottom += gram[j] if keep else zero
-            if bottom > 0:
-                found[t] = top / bottom
-    return found
+            tops, bottoms = 0.0, 0.0
+            for half in range(2):
+                p = parts[half]
+                top, bottom = _kept(
+                    np.float32(whole[t]), own[p], light[p], shot[p], noise[p], weight[p], gram[p]
+                )
+                halves[t, half] = top / bottom
+                tops, bottoms = tops + top, bottoms + bottom
+            if bottoms > 0:
+                whole[t] = tops / bottoms
+    return halves, whole
+
+
+# The order of a sum over pixels is the compiler's, and the same in every run; NaN is still NaN.
+@njit(nogil=True, cache=True, error_model="numpy", fastmath={"contract", "reassoc", "nsz"})
+def _kept(
+    factor: float, own: Array, light: Array, shot: Array, noise: Array, weight: Array, gram: Array
+) -> tuple[float, float]:
+    """Weighted sums of the pixels without emitters."""
+    clip, zero = np.float32(CLIP**2), np.float32(0)
+    top, bottom = zero, zero
+    for j in range(own.size):
+        mean = factor * light[j]
+        apart = own[j] - mean
+        keep = apart * apart < clip * (mean * shot[j] + noise[j])
+        top += weight[j] * own[j] if keep else zero
+        bottom += gram[j] if keep else zero
+    return top, bottom
 
 
 def image_level(images: Array) -> NDArray[np.float64]:
@@ -127,7 +154,7 @@ def relative_brightness(
     Parameters
     ----------
     first, second : (frame,)
-        Brightness in the windows of the two images, each relative to its own window.
+        Brightness of the frames in the windows of the two images.
     levels : (2,)
         Level of light in the images.
     starts : (int, int)
@@ -143,6 +170,7 @@ def relative_brightness(
     """
     frame = begin + np.arange(len(share))
     later = share > 0.5
+    first, second = first / first.mean(), second / second.mean()
     own = np.where(
         later,
         second[np.clip(frame - starts[1], 0, len(second) - 1)],

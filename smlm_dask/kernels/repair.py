@@ -20,11 +20,12 @@ Array = NDArray[Any]
 
 NEIGHBOURS = 10  # windows before and after
 CROWDED = 0.45  # share of contaminated frames above which a window is not believed
+STEEPEST = 0.5  # noise of one sample: what a rise may be
 TOO_HIGH = 3.5  # standard errors
 LEVEL_PIXELS = 1024
 
 
-def settle(packed: Array) -> NDArray[np.float32]:
+def settle(packed: Array, gain: Any, variance: Any) -> NDArray[np.float32]:
     """Truncated means less what dim contamination adds: ``(3, y, x) -> (2, y, x)``.
 
     Contamination of flat density just above the background raises the estimates at higher limits more.
@@ -34,6 +35,8 @@ def settle(packed: Array) -> NDArray[np.float32]:
     ----------
     packed : (3, y, x)
         As ``truncated_means`` gives them.
+    gain, variance : float or (y, x)
+        Electrons for each adu; noise variance without light, adu2.
 
     Returns
     -------
@@ -41,6 +44,9 @@ def settle(packed: Array) -> NDArray[np.float32]:
         Row 0: light, adu. Row 1: share of contaminated frames.
     """
     light, rise, share = packed
+    with np.errstate(invalid="ignore"):  # where the camera is not known
+        most = STEEPEST * np.sqrt(_noise2(light, gain, variance)).astype(np.float32)
+    rise = np.clip(rise, -most, most)  # beyond, the estimates stand on different light
     density = _smooth(rise, 1.0) / np.float32(SLOPES[2] - SLOPES[0])
     return np.stack([light - np.float32(SLOPES[1]) * np.maximum(density, 0), share])
 

@@ -19,6 +19,7 @@ import numpy as np
 from numba import njit
 from numpy.typing import NDArray
 
+from smlm_dask.kernels.coarse import FINENESS, expected_means
 from smlm_dask.kernels.selection import bands, load_band, rank
 
 __all__ = ["LIMITS", "first_image", "truncated_means"]
@@ -31,6 +32,7 @@ ROUNDS = (2, 2, 2)  # for each limit, from the highest down: 0.02 of the noise i
 WIDTH = 256  # pixels per tile: 200 frames of them in float32 fit the L2 cache
 UNROLL = 8
 MOST_LEFT = 0.5  # share of a step that the next may seem to be
+QUARTILE = 0.6745  # of a standard normal variable, from its median
 NEVER = 1e30  # a sample above every limit
 DIMMEST = 0.1  # brightness of a frame by which its samples are divided at most
 FINE = 20.0  # steps to an electron that stand for no steps
@@ -54,10 +56,22 @@ def _slope(k: int) -> float:
 SLOPES = np.array([_slope(k) for k in range(3)])
 
 
-def first_image(frames: Array) -> Array:
-    """Median of a few frames spread over the window: ``(frame, y, x) -> (y, x)``, dtype kept."""
+def first_image(frames: Array, gain: Any, offset: Any, variance: Any) -> NDArray[np.float32]:
+    """Lower quartile of a few frames, and what the median of noise is above it: ``(y, x)``, adu.
+
+    The median itself is light of an emitter where one is on in half of the frames, and a truncated mean
+    that begins there may stay there.
+    """
     few = frames[:: max(1, len(frames) // FIRST_FRAMES)]
-    return rank(few, len(few) // 2)
+    quartile = rank(few, len(few) // 4).astype(np.float32)
+    shape = quartile.shape
+    gain, offset, variance = (_map(m, shape) for m in (gain, offset, variance))
+    level = quartile
+    for _ in range(3):
+        with np.errstate(invalid="ignore"):  # a camera of which nothing is known
+            light = np.maximum(level - offset, 0)
+            level = quartile + np.float32(QUARTILE) * np.sqrt(light / gain + variance + ROUNDING)
+    return np.asarray(level, np.float32)
 
 
 def truncated_means(
@@ -70,7 +84,7 @@ def truncated_means(
     frames
         Samples in adu, shape (frame, y, x); whole numbers are taken as uniform on a step of one adu.
     brightness : (frame,)
-        Brightness of each frame relative to the window.
+        Brightness of each frame relative to `start`.
     start : (y, x)
         Where to begin, in adu with the offset.
     gain, offset, variance : float or (y, x)
@@ -86,8 +100,10 @@ def truncated_means(
     shape = frames.shape[1:]
     out = np.full((3, *shape), np.nan, np.float32)
     maps = [_map(m, shape) for m in (gain, offset, variance, start)]
-    inverse = (1 / np.maximum(brightness, DIMMEST)).astype(np.float32)
-    band = np.empty((0, 0))
+    mean = float(np.mean(brightness))
+    inverse = (1 / np.maximum(brightness / mean, DIMMEST)).astype(np.float32)
+    maps[3] = maps[1] + (maps[3] - maps[1]) * np.float32(mean)
+    band, table = np.empty((0, 0)), _table(frames, gain, offset, variance)
     for rows, columns in _parts(frames):
         part = frames[:, rows, columns]
         # Frames in one piece of memory are read where they lie.
@@ -96,7 +112,7 @@ def truncated_means(
         here = out[:, rows, columns]
         found = np.empty((3, band.shape[1]), np.float32)
         own = [_flat(m[rows, columns], band.shape[1]) for m in maps]
-        _of_band(band, inverse, own, found)
+        _of_band(band, inverse, own, table, found)
         here[...] = found[:, : part[0].size].reshape(here.shape)
     return out
 
@@ -117,16 +133,24 @@ def _flat(values: Array, pixels: int) -> Array:
     return flat
 
 
-def _of_band(band: Array, inverse: Array, own: list[Array], found: Array) -> None:
+def _table(frames: Array, gain: Any, offset: Any, variance: Any) -> NDArray[np.float32]:
+    """What is to be expected of one camera for all pixels, in whole adu; else nothing is tabulated."""
+    if frames.dtype.kind == "f" or any(np.ndim(m) for m in (gain, offset, variance)):
+        return np.empty((3, 2, 0), np.float32)
+    phase = float(offset) - np.rint(float(offset))
+    return expected_means(float(gain), float(variance), float(phase), LIMITS)
+
+
+def _of_band(band: Array, inverse: Array, own: list[Array], table: Array, found: Array) -> None:
     """Real numbers have no step of one adu: they are put into small steps of an electron."""
     gain, offset, variance, start = own
     if band.dtype.char in "bBhH":
-        return _band_means(band, inverse, gain, offset, variance, start, found)
-    scale = FINE * gain
+        return _band_means(band, inverse, gain, offset, variance, start, table, found)
+    scale = FINE * gain if table.shape[-1] == 0 else np.ones_like(gain)
     band = band.astype(np.float32) * scale
     band[:, ~np.isfinite(band).all(axis=0)] = np.nan
     gain, offset, variance, start = gain / scale, offset * scale, variance * scale**2, start * scale
-    _band_means(band, inverse, gain, offset, variance, start, found)
+    _band_means(band, inverse, gain, offset, variance, start, table, found)
     found[:2] /= scale
     return None
 
@@ -139,6 +163,7 @@ def _band_means(
     offset: Array,
     variance: Array,
     start: Array,
+    table: Array,
     out: Array,
 ) -> None:
     frames, pixels = band.shape
@@ -153,9 +178,9 @@ def _band_means(
         before = 2
         for c in (2, 1, 0):
             levels[c] = levels[before]
-            _approach(tile, c, base, own[0], own[1], levels[c], counts[c])
+            _approach(tile, c, base, own[0], own[1], table[c], levels[c], counts[c])
             before = c
-        _write(levels, base, own[0], own[1], counts, frames, out[:, part])
+        _write(levels, base, own[0], own[1], table[1], counts, frames, out[:, part])
 
 
 @njit(nogil=True, cache=True, error_model="numpy")
@@ -165,18 +190,21 @@ def _approach(
     base: Array,
     gain: Array,
     variance: Array,
+    table: Array,
     level: Array,
     count: Array,
 ) -> None:
     """Improve the background of each pixel of a tile, from limit `c`."""
     total, limit = np.empty(WIDTH, np.float32), np.zeros(WIDTH, np.float32)
     noise, before = np.empty(gain.size, np.float32), np.zeros(gain.size, np.float32)
+    share, mean = np.empty(gain.size, np.float32), np.empty(gain.size, np.float32)
     for _ in range(ROUNDS[c]):
         light = base[: gain.size] + level[: gain.size]
         _noise(light, gain, variance, noise)
         _limit(c, level, noise, limit)
         _count(tile, limit, count, total)
-        _step(c, light, gain, noise, count, total, before, level)
+        _expect(c, light, gain, noise, table, share, mean)
+        _step(c, noise, mean, count, total, before, level)
 
 
 @njit(nogil=True, cache=True, error_model="numpy")
@@ -243,59 +271,69 @@ def _count(tile: Array, limit: Array, count: Array, total: Array) -> None:
 
 
 @njit(nogil=True, cache=True, error_model="numpy")
+def _expect(
+    c: int, light: Array, gain: Array, noise: Array, table: Array, share: Array, mean: Array
+) -> None:
+    """Share of background below its limit and mean there: from the table, else by the skewness."""
+    z, density, normal = np.float32(LIMITS[c]), np.float32(_DENSITY[c]), np.float32(_SHARE[c])
+    zero, one, six = np.float32(0), np.float32(1), np.float32(6)
+    bend, tilt = (z * z - one) * density / six, z * z * z / six
+    for j in range(gain.size):
+        s, b = noise[j], max(zero, light[j])
+        skewness = b / (gain[j] * gain[j] * s * s * s)
+        share[j] = normal - skewness * bend
+        mean[j] = -density * (one + skewness * tilt) / share[j]
+    last = table.shape[1] - 1
+    for j in range(gain.size if last > 0 else 0):
+        place = np.sqrt(max(zero, light[j]) * gain[j]) * np.float32(FINENESS)
+        if place < last:
+            k = int(place)
+            part = place - np.float32(k)
+            share[j] = table[0, k] + part * (table[0, k + 1] - table[0, k])
+            mean[j] = table[1, k] + part * (table[1, k + 1] - table[1, k])
+
+
+@njit(nogil=True, cache=True, error_model="numpy")
 def _step(
-    c: int,
-    light: Array,
-    gain: Array,
-    noise: Array,
-    count: Array,
-    total: Array,
-    before: Array,
-    level: Array,
+    c: int, noise: Array, mean: Array, count: Array, total: Array, before: Array, level: Array
 ) -> None:
     """One step of each background towards the one that has the truncated mean that was found.
 
     What is left of a step in the next is known from the one `before`: steps add up like powers of that
     share, and their sum is taken at once. Without it twice as many rounds were needed.
     """
-    z, density, share = np.float32(LIMITS[c]), np.float32(_DENSITY[c]), np.float32(_SHARE[c])
-    zero, half, one, two, six = (
-        np.float32(0),
-        np.float32(0.5),
-        np.float32(1),
-        np.float32(2),
-        np.float32(6),
-    )
-    most = np.float32(MOST_LEFT)
-    bend, tilt = (z * z - 1) * density / six, z * z * z / six
-    speed = np.float32(1 / (1 - DAMPING[c]))
-    for j in range(gain.size):
-        s, b = noise[j], max(zero, light[j])
-        skewness = b / (gain[j] * gain[j] * s * s * s)
-        mean = -density * (1 + skewness * tilt) / (share - skewness * bend)
+    zero, half, one, two = np.float32(0), np.float32(0.5), np.float32(1), np.float32(2)
+    most, speed = np.float32(MOST_LEFT), np.float32(1 / (1 - DAMPING[c]))
+    for j in range(noise.size):
+        s = noise[j]
         known = count[j] >= half
         number = count[j] if known else half
-        step = (total[j] / number - level[j] - s * mean) * speed
+        step = (total[j] / number - level[j] - s * mean[j]) * speed
         step = min(two * s, step)
         step = max(-two * s, step)
-        share_left = step / before[j] if before[j] != zero else zero
-        share_left = min(most, share_left)
-        share_left = max(-most, share_left)
+        left = step / before[j] if before[j] != zero else zero
+        left = min(most, left)
+        left = max(-most, left)
         before[j] = step
-        level[j] += step / (one - share_left) if known else s
+        level[j] += step / (one - left) if known else s
 
 
 @njit(nogil=True, cache=True, error_model="numpy")
 def _write(
-    levels: Array, base: Array, gain: Array, variance: Array, counts: Array, frames: int, out: Array
+    levels: Array,
+    base: Array,
+    gain: Array,
+    variance: Array,
+    table: Array,
+    counts: Array,
+    frames: int,
+    out: Array,
 ) -> None:
-    noise = np.empty(gain.size, np.float32)
-    light = base[: gain.size] + levels[1, : gain.size]
+    noise, share = np.empty(gain.size, np.float32), np.empty(gain.size, np.float32)
+    light, mean = base[: gain.size] + levels[1, : gain.size], np.empty(gain.size, np.float32)
     _noise(light, gain, variance, noise)
+    _expect(1, light, gain, noise, table, share, mean)
     for j in range(gain.size):
-        b, s = max(light[j], 0), noise[j]
-        z, skewness = LIMITS[1], b / (gain[j] ** 2 * s**3)
-        share = _SHARE[1] - skewness / 6 * (z * z - 1) * _DENSITY[1]
         out[0, j] = light[j]
         out[1, j] = levels[2, j] - levels[0, j]
-        out[2, j] = 1 - counts[1, j] / (frames * share)
+        out[2, j] = 1 - counts[1, j] / (frames * share[j])

@@ -54,6 +54,8 @@ def _slope(k: int) -> float:
 
 
 SLOPES = np.array([_slope(k) for k in range(3)])
+# How far the noise that is taken raises each estimate.
+LEVERS = np.array([(d * c + r) / (1 - d) for c, r, d in zip(LIMITS, _RATIO, DAMPING, strict=True)])
 
 
 def first_image(frames: Array, gain: Any, offset: Any, variance: Any) -> NDArray[np.float32]:

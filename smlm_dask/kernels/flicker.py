@@ -120,8 +120,8 @@ def _clipped(
 # The order of a sum over pixels is the compiler's, and the same in every run; NaN is still NaN.
 @njit(nogil=True, cache=True, error_model="numpy", fastmath={"contract", "reassoc", "nsz"})
 def _kept(
-    factor: float, own: Array, light: Array, shot: Array, noise: Array, weight: Array, gram: Array
-) -> tuple[float, float]:
+    factor: Any, own: Array, light: Array, shot: Array, noise: Array, weight: Array, gram: Array
+) -> tuple[Any, Any]:
     """Weighted sums of the pixels without emitters."""
     clip, zero = np.float32(CLIP**2), np.float32(0)
     top, bottom = zero, zero

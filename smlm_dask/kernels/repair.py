@@ -195,7 +195,7 @@ def _replace(
                 weight = math.exp(-abs(i - place) / 2) / (0.02 + max(shares[i, p], 0.0))
                 total += weight * levels[i, p]
                 weights += weight
-        if flagged and weights > 0:
+        if flagged and weights > 0 and math.isfinite(out[p]):
             out[p] = min(levels[place, p], total / weights)
     return out
 

@@ -102,9 +102,10 @@ def truncated_means(
     shape = frames.shape[1:]
     out = np.full((3, *shape), np.nan, np.float32)
     maps = [_map(m, shape) for m in (gain, offset, variance, start)]
-    mean = float(np.mean(brightness))
+    mean = float(np.mean(brightness)) if len(frames) else 1.0
     inverse = (1 / np.maximum(brightness / mean, DIMMEST)).astype(np.float32)
-    maps[3] = maps[1] + (maps[3] - maps[1]) * np.float32(mean)
+    known = np.isfinite(maps[0]) & np.isfinite(maps[2]) & (maps[0] > 0)
+    maps[3] = np.where(known, maps[1] + (maps[3] - maps[1]) * np.float32(mean), np.nan)
     band, table = np.empty((0, 0)), _table(frames, gain, offset, variance)
     for rows, columns in _parts(frames):
         part = frames[:, rows, columns]
@@ -150,7 +151,7 @@ def _of_band(band: Array, inverse: Array, own: list[Array], table: Array, found:
         return _band_means(band, inverse, gain, offset, variance, start, table, found)
     scale = FINE * gain if table.shape[-1] == 0 else np.ones_like(gain)
     band = band.astype(np.float32) * scale
-    band[:, ~np.isfinite(band).all(axis=0)] = np.nan
+    start = np.where(np.isfinite(band).all(axis=0), start, np.nan).astype(np.float32)
     gain, offset, variance, start = gain / scale, offset * scale, variance * scale**2, start * scale
     _band_means(band, inverse, gain, offset, variance, start, table, found)
     found[:2] /= scale
@@ -338,4 +339,4 @@ def _write(
     for j in range(gain.size):
         out[0, j] = light[j]
         out[1, j] = levels[2, j] - levels[0, j]
-        out[2, j] = 1 - counts[1, j] / (frames * share[j])
+        out[2, j] = 1 - counts[1, j] / (frames * share[j]) + 0 * light[j]

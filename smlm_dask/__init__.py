@@ -1,6 +1,11 @@
 """Camera gain, background, PSF and photons from single-molecule movies larger than memory."""
 
-from smlm_dask.background import Cleansing, background_sparse_median, background_spatial_mean
+from smlm_dask.background import (
+    Cleansing,
+    background_sparse_median,
+    background_spatial_mean,
+    estimate_background,
+)
 from smlm_dask.calibration import as_camera, as_psf, as_spline_psf
 from smlm_dask.channels import map_channels
 from smlm_dask.crop_fit import CropFit
@@ -33,6 +38,7 @@ __all__ = [
     "as_spline_psf",
     "background_sparse_median",
     "background_spatial_mean",
+    "estimate_background",
     "estimate_gain",
     "estimate_psf",
     "expected_photons",

@@ -1,4 +1,4 @@
-"""Background of a movie: a Gaussian mean in space, or a sparse series of medians in time."""
+"""Background of a movie: a Gaussian mean in space, or a series of images in time."""
 
 from __future__ import annotations
 
@@ -10,25 +10,37 @@ import xarray as xr
 from numpy.typing import ArrayLike, NDArray
 
 from smlm_dask import _graph
-from smlm_dask.check import choice, number, pair, shown, whole_number
+from smlm_dask.check import choice, flag, number, pair, shown, whole_number
 from smlm_dask.errors import ParameterError
 from smlm_dask.kernels.background import (
     assign_centre,
     assign_start,
     clean,
+    even_starts,
     frame_level,
     frame_offset,
+    mix,
     step_times,
     upper_median,
     window_starts,
 )
+from smlm_dask.kernels.flicker import brightness, image_level, relative_brightness, row_step
+from smlm_dask.kernels.reason import Reason
+from smlm_dask.kernels.repair import NEIGHBOURS, repair, settle, weigh_neighbours
 from smlm_dask.kernels.smooth import gaussian_taps, noise_factor, smooth
-from smlm_dask.movie import check_movie
+from smlm_dask.kernels.truncated import first_image, truncated_means
+from smlm_dask.movie import check_movie, select_map
 from smlm_dask.variables import to_dataset
 
 MOST_IMAGES = 1_000_000
+Values = dict[str, tuple[tuple[str, ...], Any]]
 
-__all__ = ["Cleansing", "background_sparse_median", "background_spatial_mean"]
+__all__ = [
+    "Cleansing",
+    "background_sparse_median",
+    "background_spatial_mean",
+    "estimate_background",
+]
 
 
 def background_spatial_mean(
@@ -121,6 +133,210 @@ class Cleansing:
     def __post_init__(self) -> None:
         number("Cleansing.fraction", self.fraction, above=0, at_most=1, fix="Cleansing()")
         number("Cleansing.threshold", self.threshold, at_least=0, fix="Cleansing()")
+
+
+def estimate_background(
+    movie: xr.DataArray,
+    /,
+    *,
+    camera: xr.Dataset | None = None,
+    method: Literal["auto", "truncated", "median"] = "auto",
+    window: int = 200,
+    step: int | None = None,
+    flicker: bool = True,
+    joint: bool = False,
+) -> xr.Dataset:
+    """Background as a series of images between which each frame's is found, and the light of each frame.
+
+    Light of emitters only adds, so the darker samples of a pixel tell its background. With the camera's
+    gain, offset and noise known, the image of a window is the level ``b`` that is consistent with the
+    mean of the samples below ``b + s``, where ``s^2 = b / gain + variance + 1/12`` (adu2) and the
+    skewness of shot noise is allowed for. What dim and distant emitters leave below that limit is told
+    by how the estimate rises from ``b + 0.5 s`` to ``b + 1.5 s``, averaged over a pixel around, and
+    taken off. Before, frames are brought to the same brightness: that of a frame is a clipped weighted
+    least-squares factor over its pixels. After, a pixel in which an emitter is on through most of a
+    window is replaced by the mean of up to ten windows before and after. The background of frame i is::
+
+        light = (1 - series_share) * series[series_index] + series_share * series[series_index + 1]
+        background = offset + series_scale * (light - offset) + series_offset
+
+    Assumed are shot noise and a Gaussian camera noise that the camera's numbers describe, whole adu, and
+    a background whose every pixel changes with the brightness of the field within ten windows.
+
+    It fails where emitters are on through nearly all of 21 windows; where a gain is wrong (10 % too large
+    gives -0.1 standard deviations); with less than half an electron of light or fewer than 1,000 pixels
+    flicker is left in. Smoothed, resampled or clipped frames, and electron multiplication, do not
+    have the noise that is assumed. Where a step of one adu is more than 0.7 standard deviations, or the
+    camera's noise less than half an electron, the level is up to 0.3 standard deviations low.
+
+    Without these numbers it is ``background_sparse_median``: too high by 0.14 standard deviations where
+    emitters are on in a tenth of the frames, by 0.7 to 1 at 0.4.
+
+    Parameters
+    ----------
+    movie : (frame, y, x)
+        Camera frames in adu.
+    camera : xarray.Dataset, optional
+        ``gain``, ``offset`` and ``variance``, numbers or (y, x), from ``as_camera`` or
+        ``estimate_gain``. May be lazy.
+    method : "auto", "truncated" or "median"
+        "auto" takes the truncated mean if the camera has its three numbers, else the median.
+    window : int
+        Frames in a window. The error goes with its root: 0.1 standard deviations at 200.
+    step : int, optional
+        Frames from one window to the next, at most a window; a window if not given.
+    flicker : bool
+        Whether the light of each frame is measured.
+    joint : bool
+        Whether pixels are drawn to those around them: a third of the error, but structure finer than
+        about 4 pixels is smoothed.
+
+    Returns
+    -------
+    xarray.Dataset
+        ``series`` (window, y, x) adu with the offset in it, float32; ``series_index``,
+        ``series_share``, ``series_scale`` and ``series_offset`` (frame); ``contamination`` (window, y,
+        x), the share of frames with emitters; ``window_start`` and ``window_stop`` (window);
+        ``offset``; ``status`` (). The method "median" gives what ``background_sparse_median`` does.
+        The movie is read once, and once more if the camera comes from it.
+
+    Raises
+    ------
+    SmlmError
+        ``TooFewFramesError`` if the movie is shorter than the window; ``ParameterError`` for the
+        method "truncated" without the camera's numbers, or a step longer than the window.
+
+    References
+    ----------
+    M. Hoogendoorn et al. on what a temporal median of a background is good for:
+    doi:10.1038/srep03854; H. Ma, Y. Liu on its overestimation in dense movies:
+    doi:10.1038/s41598-021-00066-3.
+
+    Examples
+    --------
+    >>> import smlm_dask as smlm
+    >>> movie, truth = smlm.simulate_movie(400, (32, 32), seed=1)
+    >>> camera = smlm.as_camera(0.5, offset=100.0, variance=4.0)
+    >>> smlm.estimate_background(movie, camera=camera, window=100).sizes["window"]
+    4
+    """
+    camera_known = _chosen(method, camera)
+    whole_number("window", window, at_least=2)
+    step = window if step is None else whole_number("step", step, at_least=1, at_most=window)
+    flag("flicker", flicker)
+    flag("joint", joint)
+    if not camera_known:
+        rows = 20 if flicker else None
+        return background_sparse_median(movie, window=window, step=step, offset_rows=rows)
+    movie = check_movie(movie, minimum_frames=window)
+    numbers = [_camera_number(camera, name, movie) for name in CAMERA]
+    data, again = _graph.movie_data(movie), False
+    if _graph.shares_source([data], numbers):
+        data, again = _graph.second_pass([data], numbers)[0], True
+    starts = even_starts(len(movie), window, step)
+    values = _truncated(data, starts, window, numbers, flicker, joint)
+    values["offset"] = ("y", "x")[: 2 * (np.ndim(numbers[1]) > 0)], numbers[1]
+    return to_dataset(
+        "estimate_background",
+        values,
+        coords=movie.coords,
+        passes=1 + (int(camera.attrs.get("passes", 1)) if again and camera is not None else 0),
+        parameters={"method": "truncated", "window": window, "step": step, "joint": joint},
+    )
+
+
+CAMERA = ("gain", "offset", "variance")
+
+
+def _chosen(method: str, camera: xr.Dataset | None) -> bool:
+    """Whether the camera's noise is used; what is missing where it must be."""
+    choice("method", method, ("auto", "truncated", "median"))
+    if camera is not None and not isinstance(camera, xr.Dataset):
+        raise ParameterError(
+            "camera",
+            got=shown(camera),
+            wanted="a Dataset with gain, offset and variance",
+            fix="camera=smlm.as_camera(gain, offset=100, variance=9)",
+        )
+    missing = [name for name in CAMERA if camera is None or name not in camera]
+    if missing and method == "truncated":
+        raise ParameterError(
+            "camera",
+            got=f"no {', no '.join(missing)}",
+            wanted="gain, offset and variance of the camera, which the truncated mean stands on",
+            fix='camera=smlm.as_camera(gain, offset=100, variance=9), or method="median"',
+        )
+    return method != "median" and not missing
+
+
+def _camera_number(camera: Any, name: str, movie: xr.DataArray) -> Any:
+    value = select_map(name, camera[name], movie).data
+    lazy = _graph.is_lazy(value)
+    return value if lazy or value.ndim else float(value)
+
+
+def _truncated(
+    data: Any,
+    starts: NDArray[np.int64],
+    window: int,
+    numbers: list[Any],
+    flicker: bool,
+    joint: bool,
+) -> Values:
+    """The series of truncated means, by name.
+
+    1. A first image, rough. 2. The brightness of frames against it. 3. Truncated means of frames of
+    equal brightness. 4. What needs neighbouring pixels. 5. What needs neighbouring windows.
+    """
+    gain, offset, variance = numbers
+    windows = data, starts.tolist(), window
+    first = _graph.window_map(first_image, *windows, dtype="f4", maps=numbers)
+    bright = _graph.from_array(np.ones((len(starts), window)))
+    if flicker:
+        step = row_step(data.shape[1:])
+        bright = _graph.window_numbers(brightness, *windows, step, first, *numbers)
+    means = _graph.window_map(
+        truncated_means, *windows, lead=(3,), dtype="f4", each=(bright, first), maps=numbers
+    )
+    noise = window, gain, variance
+    settled = _graph.neighbour_map(_settle, means, 0, joint, *noise, lead=(2,), dtype="f4")
+    light = _graph.neighbour_map(repair, settled, NEIGHBOURS, *noise, dtype="f4")
+    index, share = mix(data.shape[0], starts, window)
+    scale: Any = np.ones(len(index))
+    if flicker:
+        levels = _graph.frame_reduce(image_level, light, light.shape[1], dtype="f8")
+        scale = _graph.between_windows(
+            relative_brightness, bright, levels, starts.tolist(), index, share
+        )
+    return {
+        "series": (
+            ("window", "y", "x"),
+            _graph.neighbour_map(_lifted, light, 0, offset, dtype="f4"),
+        ),
+        "series_index": (("frame",), index),
+        "series_share": (("frame",), share),
+        "series_scale": (("frame",), scale),
+        "series_offset": (("frame",), np.zeros(len(index))),
+        "contamination": (("window", "y", "x"), settled[:, 1]),
+        "window_start": (("window",), starts),
+        "window_stop": (("window",), starts + window),
+        "status": ((), _graph.finish(_status, *numbers, dtype="u1")),
+    }
+
+
+def _settle(packed: Any, _: int, joint: bool, frames: int, gain: Any, variance: Any) -> Any:
+    settled = settle(packed[0], gain, variance)
+    return weigh_neighbours(settled, frames, gain, variance) if joint else settled
+
+
+def _lifted(light: Any, _: int, offset: Any) -> NDArray[np.float32]:
+    """Light above the camera's offset as a level in adu."""
+    return np.asarray(light[0] + np.asarray(offset, "f4"))
+
+
+def _status(gain: Any, offset: Any, variance: Any) -> NDArray[np.uint8]:
+    known = all(np.isfinite(n).any() for n in (gain, offset, variance)) and np.max(gain) > 0
+    return np.asarray(Reason.OK if known else Reason.NO_GAIN, np.uint8)
 
 
 def background_sparse_median(

@@ -36,6 +36,7 @@ SERIES: dict[str, tuple[str, ...]] = {
     "series_index": ("frame",),
     "series_offset": ("frame",),
 }
+SHARES = ("series_share", "series_scale")
 WINDOWS = ("window_start", "window_stop", "series_used")
 SPLINE = ("knots_y", "knots_x", "knots_z", "coefficients")
 SUMS = ("weighted", "border", "border-padded")
@@ -184,20 +185,23 @@ class _Light:
     @property
     def local(self) -> list[Any]:
         """What a task needs of its own frames only."""
-        if isinstance(self.series, _graph.Series):
-            return [self.data, *(self._of_series if self.series.known else ())]
-        return [self.data, *([] if self.series is None else [self.series])]
+        alone = self.series is not None and not isinstance(self.series, _graph.Series)
+        return [self.data, *([self.series] if alone else () if self.outer else self._of_series)]
 
     @property
     def outer(self) -> tuple[Any, ...]:
-        """A series with a lazy index: which images a frame needs is known when all of them are."""
-        lazy = isinstance(self.series, _graph.Series) and not self.series.known
-        return self._of_series if lazy else ()
+        """A series that waits for frames far after a frame's own.
+
+        With a lazy index, which images a frame needs is known when all of them are; with shares, a frame
+        has some of the next image, which other windows have repaired.
+        """
+        of = self.series
+        late = isinstance(of, _graph.Series) and (not of.known or of.share is not None)
+        return self._of_series if late else ()
 
     @property
     def _of_series(self) -> tuple[Any, ...]:
-        of = self.series
-        return (of.images, of.index, of.offset) if isinstance(of, _graph.Series) else ()
+        return self.series.arrays if isinstance(self.series, _graph.Series) else ()
 
     def again(self, outer: tuple[Any, ...]) -> _Light:
         """The same light from a second reading of the movie, so that ``outer`` may come from the first."""
@@ -283,6 +287,11 @@ def _light(movie: xr.DataArray, background: xr.Dataset | xr.DataArray | None) ->
 
 def _series(background: xr.Dataset) -> _graph.Series:
     images, index, offset = (background[n].data for n in SERIES)
+    if "series_share" in background:
+        share, scale = (background[n].data for n in SHARES)
+        dark = background["offset"].data if "offset" in background else np.zeros(())
+        dark = float(dark) if not _graph.is_lazy(dark) and dark.ndim == 0 else dark
+        return _graph.Series(images, index, offset, share=share, scale=scale, dark=dark)
     around = [background[n].data for n in WINDOWS if n in background]
     if len(around) < len(WINDOWS) or any(map(_graph.is_lazy, around[:2])):
         return _graph.Series(images, index, offset)
@@ -291,7 +300,8 @@ def _series(background: xr.Dataset) -> _graph.Series:
 
 def _check_series(movie: xr.DataArray, background: xr.Dataset) -> None:
     """An image for each frame, among images of the movie's pixels."""
-    for name, dims in SERIES.items():
+    mixed = "series_share" in background
+    for name, dims in (SERIES | (dict.fromkeys(SHARES, ("frame",)) if mixed else {})).items():
         if name not in background or background[name].dims != dims:
             raise DimsError(
                 f"background.{name}",

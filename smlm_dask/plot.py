@@ -121,7 +121,7 @@ def plot_background(axes: Axes, background: xr.Dataset) -> None:
     axes : matplotlib.axes.Axes
         Where to draw.
     background : xarray.Dataset
-        From ``background_sparse_median``; one image of it is read.
+        From ``estimate_background``; one image of it is read.
     """
     middle = background.sizes["window"] // 2
     title = f"Background, image {middle + 1} of {background.sizes['window']}"
@@ -136,17 +136,21 @@ def plot_background_trace(axes: Axes, background: xr.Dataset) -> None:
     axes : matplotlib.axes.Axes
         Where to draw.
     background : xarray.Dataset
-        From ``background_sparse_median``; the series is read image by image.
+        From ``estimate_background``; the series is read image by image.
     """
     _label(axes, "Background over time", "frame", "mean background (adu)")
     axes.set_box_aspect(1)
     image = background["series"].mean(("y", "x"), dtype="f8").to_numpy()
-    level = image[background["series_index"].to_numpy()]
+    index = background["series_index"].to_numpy()
+    level, light = image[index], image[index]
+    if "series_share" in background:
+        share, scale = (background[f"series_{n}"].to_numpy() for n in ("share", "scale"))
+        dark = float(background["offset"].mean()) if "offset" in background else 0.0
+        level = (1 - share) * level + share * image[np.minimum(index + 1, len(image) - 1)]
+        light = dark + scale * (level - dark)
     frame, step = background["frame"].to_numpy(), max(1, background.sizes["frame"] // MOST_POINTS)
-    trace = level + background["series_offset"].to_numpy()
-    axes.plot(
-        frame[::step], trace[::step], color=BLUE, lw=0.6, alpha=0.6, label="with frame offset"
-    )
+    trace = light + background["series_offset"].to_numpy()
+    axes.plot(frame[::step], trace[::step], color=BLUE, lw=0.6, alpha=0.6, label="with flicker")
     axes.plot(frame[::step], level[::step], color=ORANGE, lw=1.5, label="series")
     _legend(axes)
 

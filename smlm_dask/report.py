@@ -102,10 +102,12 @@ def quality_words(quality: xr.DataArray) -> str:
 
 def _background(background: xr.Dataset) -> Lines:
     image = background["series"].mean(("y", "x"), dtype="f8").to_numpy()
-    offset = background["series_offset"].to_numpy()
+    flicker = f"frame offsets {background['series_offset'].to_numpy().std():.2g} adu (rms)"
+    if "series_scale" in background:
+        flicker = f"flicker {100 * background['series_scale'].to_numpy().std():.2g} % (rms)"
     number = f"{len(image)} image" + ("s" if len(image) > 1 else "")
     first = f"{number}; mean {image.mean():.4g} adu, {image[0]:.4g} first, {image[-1]:.4g} last"
-    return [("background", first), ("", f"frame offsets {offset.std():.2g} adu (rms)")]
+    return [("background", first), ("", flicker)]
 
 
 def _psf(psf: xr.Dataset) -> Lines:

@@ -89,6 +89,13 @@ VARIABLES: dict[str, Variable] = {
         "frame", "1", "entry of the series that is the background of a frame"
     ),
     "series_offset": _variable("frame", "adu", "level of a frame above its background image"),
+    "series_share": _variable("frame", "1", "share of the next image in the background of a frame"),
+    "series_scale": _variable(
+        "frame", "1", "light of a frame's background, relative to that of its images"
+    ),
+    "contamination": _variable(
+        "window y x", "1", "share of a window's frames in which emitters raise a pixel"
+    ),
     "series_used": _variable("window", "1", "whether a background image passed cleansing"),
     "window_start": _variable(
         "window", "1", "position of a window's first frame on the frame axis"

@@ -138,6 +138,25 @@ def on_sparse_median(movie: xr.DataArray) -> xr.Dataset:
     return smlm.integrate_photons(movie, spots(movie), camera=2.0, psf=120.0, background=under)
 
 
+def noisy_camera() -> xr.Dataset:
+    return smlm.as_camera(2.0, offset=100.0, variance=4.0)
+
+
+def on_truncated(movie: xr.DataArray) -> xr.Dataset:
+    under = smlm.estimate_background(movie, camera=noisy_camera())
+    return smlm.integrate_photons(movie, spots(movie), camera=2.0, psf=120.0, background=under)
+
+
+def truncated_with_maps(movie: xr.DataArray) -> xr.Dataset:
+    """Known pixel by pixel, and with the gain of the movie itself."""
+    y, x = movie.sizes["y"], movie.sizes["x"]
+    slope = np.linspace(0, 1, y * x).reshape(y, x)
+    at = {n: movie.coords[n] for n in ("y", "x")}
+    offset, variance = (xr.DataArray(m, at, ("y", "x")) for m in (100 + slope, 4 + slope))
+    known = smlm.as_camera(smlm.estimate_gain(movie).gain, offset=offset, variance=variance)
+    return smlm.estimate_background(movie, camera=known, step=130, joint=True)
+
+
 def readme(movie: xr.DataArray) -> dict[str, xr.Dataset]:
     """The lines of the README: all that one movie gives."""
     gain = smlm.estimate_gain(movie)
@@ -210,6 +229,8 @@ CASES: dict[str, Case] = {
     "spatial-mean": Case(smlm.background_spatial_mean),
     "sparse-median": Case(smlm.background_sparse_median),
     "sparse-median-cleansed": Case(cleansed),
+    "background": Case(lambda m: smlm.estimate_background(m, camera=noisy_camera())),
+    "background-maps-own-gain": Case(truncated_with_maps, 2),
     "sparse-median-time": Case(
         lambda m: smlm.background_sparse_median(m, step=1.0, time=times(m), assign="start")
     ),
@@ -228,6 +249,7 @@ CASES: dict[str, Case] = {
     "photons-spatial-mean": Case(on_spatial_mean),
     "photons-spatial-mean-own-gain": Case(own_gain_on_spatial_mean, 2),
     "photons-sparse-median": Case(on_sparse_median),
+    "photons-background": Case(on_truncated, 2),
     "photons-cleansed-own-gain": Case(cleansed_signal, 2),
     "photons-signal": Case(signal, 2),
     "photons-given-crops": Case(given_crops),

@@ -17,25 +17,30 @@ from smlm_dask._graph.arrays import (
 )
 from smlm_dask._graph.emitters import column, emitter_map
 from smlm_dask._graph.frames import (
+    between_windows,
     cut_like,
     every_frame,
     frame_map,
     frame_reduce,
+    neighbour_map,
+    one_image_each,
     picked_map,
     spectrum_map,
     whole_frames,
     whole_window_map,
     window_map,
+    window_numbers,
 )
 from smlm_dask._graph.passes import second_pass, shares_source
 from smlm_dask._graph.reduce import finish, folded, group_totals, scatter, total, whole
-from smlm_dask._graph.series import Series, one_image_each, series_map
+from smlm_dask._graph.series import Series, series_map
 from smlm_dask._graph.stream import stream_passes, stream_selection
 
 __all__ = [
     "Array",
     "Series",
     "apply",
+    "between_windows",
     "blocks",
     "chunk_bytes",
     "column",
@@ -50,6 +55,7 @@ __all__ = [
     "group_totals",
     "is_lazy",
     "movie_data",
+    "neighbour_map",
     "one_image_each",
     "picked_map",
     "ratio",
@@ -65,5 +71,6 @@ __all__ = [
     "whole_frames",
     "whole_window_map",
     "window_map",
+    "window_numbers",
     "write",
 ]

@@ -18,13 +18,12 @@ from smlm_dask._graph.arrays import (
     block,
     build,
     edges,
-    from_array,
     named,
     spans,
 )
 from smlm_dask._graph.places import LADDER, placed
 from smlm_dask._graph.reduce import finish, put_back, whole
-from smlm_dask._graph.series import Series, like_frames, supply_of
+from smlm_dask._graph.series import Series, levels_of, supply_of
 
 
 def emitter_map(
@@ -40,7 +39,8 @@ def emitter_map(
 
     Each task gets the ``rows`` (emitter, column) of its own frames, with ``frame`` counted from the
     block's first. ``background`` is a series of images, or an image for each frame of ``data``, cut like
-    it. The result is (emitter, columns) in the order of ``rows``; rows that are not sorted
+    it; ``image_offset`` then a number for each frame, or for a series with shares (frame, 4) as
+    `mixture` gives them. The result is (emitter, columns) in the order of ``rows``; rows not sorted
     by frame cost one task that puts them back.
     """
     order = np.argsort(frames, kind="stable")
@@ -87,9 +87,21 @@ def _under(
     if series is None:
         nothing = np.empty((0, 0, 0), "f4"), np.empty(0, "i8"), np.empty(0, "f8")
         return lambda i, lo, hi: nothing, []
-    offset = like_frames(from_array(series.offset), data)
+    levels, arrays = levels_of(series, data)
     supply, inputs = supply_of(series, data)
-    return lambda i, lo, hi: (*supply(i, lo, hi), block(offset, i)), [*inputs, offset]
+    dark = whole(series.dark)
+    if np.ndim(dark) == 0:
+        return lambda i, lo, hi: (*supply(i, lo, hi), levels(i)), [*inputs, *arrays]
+
+    def under(i: int, lo: int, hi: int) -> tuple[Any, ...]:
+        images, local = supply(i, lo, hi)
+        return Task(None, _with_dark, images, argument(dark)), local, levels(i)
+
+    return under, [*inputs, *arrays]
+
+
+def _with_dark(images: NDArray[Any], dark: NDArray[Any]) -> NDArray[Any]:
+    return np.concatenate([images, np.asarray(dark, images.dtype)[np.newaxis]])
 
 
 def _each_its_own(frames: int) -> tuple[Task, Task]:

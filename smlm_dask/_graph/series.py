@@ -11,7 +11,18 @@ import numpy as np
 from dask._task_spec import Task, TaskRef
 from numpy.typing import DTypeLike, NDArray
 
-from smlm_dask._graph.arrays import Array, Kernel, Tasks, block, build, from_array, named, spans
+from smlm_dask._graph.arrays import (
+    Array,
+    Kernel,
+    Tasks,
+    argument,
+    block,
+    build,
+    from_array,
+    named,
+    spans,
+)
+from smlm_dask._graph.frames import one_image_each
 from smlm_dask._graph.places import LADDER, placed
 from smlm_dask._graph.reduce import whole
 
@@ -23,6 +34,8 @@ Supply = Callable[[int, int, int], tuple[Any, Any]]
 class Series:
     """Images (entry, y, x), the entry of each frame, and an offset for each frame.
 
+    With a ``share``, of the next entry in each frame, and a ``scale``, the light of each frame, a frame has
+    ``dark + scale ((1 - share) image + share next - dark) + offset``; ``dark`` is a number or (y, x).
     A lazy ``index`` points to ``used`` entries, and which these are is known when all images are. The
     frames where each entry's window begins and ends, in memory, still tell the few that a frame may
     have.
@@ -34,16 +47,19 @@ class Series:
     starts: NDArray[np.int64] | None = None
     stops: NDArray[np.int64] | None = None
     used: Any = None
+    share: Any = None
+    scale: Any = None
+    dark: Any = 0.0
+
+    @property
+    def arrays(self) -> tuple[Any, ...]:
+        """All that may be lazy, without ``used``."""
+        return self.images, self.index, self.offset, self.share, self.scale, self.dark
 
     @property
     def known(self) -> bool:
         """Whether the image of each frame is known before anything is computed."""
         return not isinstance(self.index, da.Array)
-
-
-def one_image_each(series: Array) -> Array:
-    """A series with each of its entries in a block of its own."""
-    return series.rechunk({0: 1, **dict.fromkeys(range(1, series.ndim), -1)})
 
 
 def series_map(
@@ -65,7 +81,7 @@ def series_map(
         supply = _all(series, index)
     else:
         series = one_image_each(series)
-        supply = _by_index(series, index)
+        supply = _by_index(series, index, None)
     name, count = named(kernel, per_frame, series, index), per_frame.numblocks[0]
     tasks: Tasks = {}
     for i, (lo, hi) in enumerate(spans(per_frame.chunks[0])):
@@ -79,7 +95,7 @@ def supply_of(series: Series, data: Array) -> tuple[Supply, list[Any]]:
     index = like_frames(series.index, data)
     images = one_image_each(from_array(series.images, (1, -1, -1)))
     if series.known:
-        return _by_index(images, index), [images, index]
+        return _by_index(images, index, series.share), [images, index]
     if series.starts is None or series.stops is None:
         images = whole(images)
         return _all(images, index), [images, index]
@@ -87,14 +103,53 @@ def supply_of(series: Series, data: Array) -> tuple[Supply, list[Any]]:
     return _around(around, index, series.starts, series.stops), [around, index]
 
 
+def levels_of(series: Series, data: Array) -> tuple[Callable[[int], Any], list[Any]]:
+    """What gives each block of ``data`` the numbers of its frames, and the arrays that it refers to."""
+    offset = like_frames(from_array(series.offset), data)
+    if series.share is None:
+        return lambda i: block(offset, i), [offset]
+    own = [offset, *(like_frames(from_array(a), data) for a in (series.scale, series.share))]
+    dark = whole(series.dark)
+
+    def levels(i: int) -> Any:
+        return Task(None, mixture, *(block(a, i) for a in own), argument(dark))
+
+    return levels, [*own, dark]
+
+
+def mixture(offset: Any, scale: Any, share: Any, dark: Any) -> NDArray[np.float64]:
+    """What each frame has of an adu, its image, the next one, and a last one, ``dark``: (frame, 4).
+
+    A ``dark`` that is a number needs no image.
+    """
+    rest = 1 - scale
+    plain = np.ndim(dark) == 0
+    columns = (
+        offset + rest * dark if plain else offset,
+        scale * (1 - share),
+        scale * share,
+        np.zeros_like(rest) if plain else rest,
+    )
+    return np.stack(columns, axis=1)
+
+
 def like_frames(value: Any, data: Array) -> Any:
     """Cut a lazy number for each frame like the movie."""
     return value.rechunk((data.chunks[0],)) if isinstance(value, da.Array) else value
 
 
-def _by_index(images: Array, index: NDArray[np.int64]) -> Supply:
+def _by_index(images: Array, index: NDArray[np.int64], share: Any) -> Supply:
+    """The entries that the frames of a block have a share of, and the place of each frame's own."""
+    if share is None or isinstance(share, da.Array):
+        mixed = np.full(len(index), share is not None)
+    else:
+        mixed = np.asarray(share) > 0
+
     def supply(i: int, lo: int, hi: int) -> tuple[Any, Any]:
-        needed, local = np.unique(index[lo:hi], return_inverse=True)
+        own = index[lo:hi]
+        following = np.minimum(own[mixed[lo:hi]] + 1, len(images) - 1)
+        needed = np.unique(np.concatenate([own, following]))
+        local = np.searchsorted(needed, own)
         refs = [block(images, int(j), *(0,) * (images.ndim - 1)) for j in needed]
         if len(refs) == 1:
             return refs[0], local

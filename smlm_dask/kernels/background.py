@@ -14,8 +14,10 @@ __all__ = [
     "assign_centre",
     "assign_start",
     "clean",
+    "even_starts",
     "frame_level",
     "frame_offset",
+    "mix",
     "step_times",
     "upper_median",
     "window_starts",
@@ -77,6 +79,25 @@ def assign_centre(
     middle = (time[first].astype("f8") + time[last].astype("f8")) / 2
     change = (middle[:-1] + middle[1:]) / 2
     return kept[np.searchsorted(change, time, side="right")].astype(np.int64)
+
+
+def even_starts(frames: int, window: int, step: int) -> NDArray[np.int64]:
+    """First frame of each window, every ``step`` frames; the last window ends with the movie."""
+    starts = np.arange(0, frames - window + 1, step, dtype=np.int64)
+    rest = frames - window - starts[-1]
+    return np.append(starts, starts[-1] + rest) if rest else starts
+
+
+def mix(
+    frames: int, starts: NDArray[np.int64], window: int
+) -> tuple[NDArray[np.int64], NDArray[np.float64]]:
+    """Image whose window's middle each frame follows, and the share of the next: linear in between."""
+    middle = starts + (window - 1) / 2
+    frame = np.arange(frames)
+    index = np.clip(np.searchsorted(middle, frame, side="right") - 1, 0, len(middle) - 1)
+    after = np.minimum(index + 1, len(middle) - 1)
+    gap = np.maximum(middle[after] - middle[index], 1)
+    return index.astype(np.int64), np.clip((frame - middle[index]) / gap, 0, 1) * (after > index)
 
 
 def clean(ranges: NDArray[Any], fraction: float, threshold: float) -> NDArray[np.bool_]:

@@ -35,9 +35,12 @@ class Background:
         Adu per pixel.
     series : ndarray, shape (m, Y, X), or empty for none
         Background images, in adu.
-    series_index, series_offset : array_like, shape (t,)
-        The background of frame ``f`` is ``series[series_index[f]] + series_offset[f]``. A crop
-        whose frame has no image (an index outside the series) has no answer.
+    series_index : array_like, shape (t,)
+        The image of each frame. A crop whose frame has no image (an index outside the series) has no
+        answer.
+    series_offset : array_like, shape (t,) or (t, 4)
+        The background of frame ``f`` is ``series[series_index[f]] + series_offset[f]``; or, with four
+        numbers ``a, b, c, d``, ``a + b series[i] + c series[i + 1] + d series[-1]``.
     """
 
     def __init__(
@@ -59,25 +62,39 @@ class Background:
                 f"frames, {tuple(shape)}. Fix: cut both to the same rows and columns"
             )
         self.series = readable(series)
-        self.index, self.offset = column(series_index, t), column(series_offset, t)
+        self.index, numbers = column(series_index, t), np.asarray(series_offset)
+        self.shares = numbers[:, 1:] if numbers.ndim == 2 else np.ones((t, 1))
+        self.offset = column(numbers[:, 0] if numbers.ndim == 2 else numbers, t)
 
-    def under(self, place: Place) -> tuple[Place, Array]:
-        """Where the images of some crops lie, and what to add to the level of each."""
+    def under(self, place: Place) -> tuple[list[tuple[Place, Array]], Array, Array]:
+        """Where the images of some crops lie, with the share of each, and what else to subtract.
+
+        Also whether each crop has all the images that it has a share of.
+        """
         _, valid, index, y0, x0 = place
         frame = np.where(valid, index, 0)
-        image = self.index[frame].astype(np.int64)
-        known = valid & (image >= 0) & (image < len(self.series))
-        return (self.series, known, image, y0, x0), self.offset[frame]
+        own = self.index[frame].astype(np.int64)
+        last = len(self.series) - 1
+        found = []
+        for image, share in zip((own, own + 1, own * 0 + last), self.shares[frame].T, strict=False):
+            needed = share != 0
+            known = (image >= 0) & (image <= last)
+            valid = valid & (known | ~needed)
+            found.append(((self.series, valid & known & needed, image, y0, x0), share))
+        return found, self.offset[frame], valid
 
     def gather(self, part: slice, place: Place, out: Array) -> None:
         """Fill ``out`` (k, rows, columns) with what lies under some crops, in adu."""
-        level = self.level[part]
-        if self.has_images:
-            under, offset = self.under(place)
-            gather(under, out)
-            out += (level + offset)[:, None, None]
-        else:
-            out[:] = level[:, None, None]
+        out[:] = self.level[part][:, None, None]
+        if not self.has_images:
+            return
+        images, offset, _ = self.under(place)
+        out += offset[:, None, None]
+        pixels = np.empty_like(out)
+        for under, share in images:
+            gather(under, pixels)
+            pixels[share == 0] = 0  # an image that has no share may be missing
+            out += share[:, None, None] * pixels
 
 
 def project(
@@ -102,9 +119,12 @@ def project(
     valid, dots = place[1], np.zeros(len(sums))
     add_dots(place, model, 1.0, dots)
     if background.has_images:
-        under, offset = background.under(place)
-        add_dots(under, model, -1.0, dots)
-        valid, level = under[1], level + offset
+        images, offset, valid = background.under(place)
+        for under, share in images:
+            of_image = np.zeros(len(sums))
+            add_dots(under, model, -1.0, of_image)
+            dots += share * of_image
+        level = level + offset
     _settle(valid, dots, level, sums)
 
 

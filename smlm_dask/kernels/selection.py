@@ -125,14 +125,14 @@ def _fill(out: Array, frames: Array, kernel: Callable[[Array], Array]) -> None:
     The kernel may overwrite the band it gets, a copy that is used again for the next.
     """
     band = np.empty((0, 0))
-    for rows, columns in _bands(frames):
+    for rows, columns in bands(frames):
         part = frames[:, rows, columns]
         band = load_band(part, band)
         target = out[:, rows, columns]
         target[...] = kernel(band)[:, : part[0].size].reshape(target.shape)
 
 
-def _bands(frames: Array) -> Iterator[tuple[slice, slice]]:
+def bands(frames: Array) -> Iterator[tuple[slice, slice]]:
     """Cut the frame into whole rows, or parts of one, that hold about `BAND_BYTES` over time."""
     _, height, width = frames.shape
     pixels = BAND_BYTES // (len(frames) * frames.itemsize)

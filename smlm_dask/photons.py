@@ -115,7 +115,7 @@ def integrate_photons(
     Assumed: one emitter in a crop, its place, width and the camera known, counts that are whole adu.
     What is wrong in these is wrong in the photons (base: 1000 photons over 10, sigma 1.2 pixels): a
     width 5 % off +-2.5 %; positions 20 nm off -0.6 %, unless told by ``position_error``; a background
-    too high by a tenth of the noise -0.5 %; an equal emitter 3, 4, 5 or 6 pixels away +34, +7, -4 and
+    too high by a tenth of the noise -0.5 %; an equal emitter 3, 4, 5 or 6 pixels away +33, +5, -6 and
     -6 %, with ``robust`` +10, +4, +1 and 0 %. ``chi2_z`` above 4 says that the model does not fit: it
     is so for all these neighbours and for 0.04 % of lone emitters.
     The errors hold for the background's error that is told, by default a tenth of the noise of a pixel

@@ -85,6 +85,7 @@ TASKS = {
     "gain": (3, 3),
     "gain-whole": (7, 7),
     "spatial-mean": (3, 3),
+    "background": (3, 5),
     "sparse-median": (6, 6),
     "sparse-median-cleansed": (18, 22),
     "psf": (4, 4),
@@ -93,6 +94,7 @@ TASKS = {
     "photons-weighted": (8, 8),
     "photons-unsorted": (4, 4),
     "photons-own-gain": (11, 11),
+    "photons-background": (16, 17),
     "photons-spatial-mean": (10, 10),
     "photons-signal": (14, 16),
     "readme": (17, 19),
@@ -110,6 +112,7 @@ def large(kind: str) -> xr.DataArray:
         ("gain", "wide"),
         ("psf", "long"),
         ("spatial-mean", "wide"),
+        ("background", "long"),
         ("sparse-median", "long"),
         ("photons-border", "wide"),
     ],
@@ -219,7 +222,7 @@ def test_chunks_and_threads_do_not_show(
 
 
 @pytest.mark.parametrize(
-    "name", ["gain", "sparse-median", "psf", "spatial-mean", "gain-whole", "signal"]
+    "name", ["gain", "sparse-median", "background", "psf", "spatial-mean", "gain-whole", "signal"]
 )
 @pytest.mark.parametrize("dtype", ["uint8", "float32"])
 def test_chunks_do_not_show_in_other_samples(name: str, dtype: str) -> None:
@@ -404,6 +407,7 @@ def test_what_holds_the_movie_stays_alive() -> None:
         ("gain", "sliced"),
         ("gain-whole", "aligned"),
         ("sparse-median", "odd-chunks"),
+        ("background", "sliced"),
         ("spatial-mean", "aligned"),
         ("psf", "tiled"),
         ("photons-own-gain", "mapped"),

@@ -163,11 +163,12 @@ def estimate_background(
     Assumed are shot noise and a Gaussian camera noise that the camera's numbers describe, whole adu, and
     a background whose every pixel changes with the brightness of the field within ten windows.
 
-    It fails where emitters are on through nearly all of 21 windows; where a gain is wrong (10 % too large
-    gives -0.1 standard deviations); with less than half an electron of light or fewer than 1,000 pixels
-    flicker is left in. Smoothed, resampled or clipped frames, and electron multiplication, do not
-    have the noise that is assumed. Where a step of one adu is more than 0.7 standard deviations, or the
-    camera's noise less than half an electron, the level is up to 0.3 standard deviations low.
+    It fails where emitters are on through nearly all of 21 windows, and where a gain is wrong (10 % too
+    large gives -0.15 standard deviations, too small +0.1 to +0.15). With less than half an electron of
+    light or fewer than 1,000 pixels flicker is left in. Smoothed, resampled or clipped frames, and
+    electron multiplication, do not have the noise that is assumed. Where the camera is given as maps
+    and a step of one adu is more than 0.7 standard deviations, or the camera's noise less than half an
+    electron, the level is up to 0.3 standard deviations low; with numbers such samples do no harm.
 
     Without these numbers it is ``background_sparse_median``: too high by 0.14 standard deviations where
     emitters are on in a tenth of the frames, by 0.7 to 1 at 0.4.

@@ -86,6 +86,7 @@ TASKS = {
     "gain-smlmlp": (3, 3),
     "gain-whole": (7, 7),
     "spatial-mean": (3, 3),
+    "background": (3, 5),
     "sparse-median": (6, 6),
     "sparse-median-cleansed": (18, 22),
     "psf": (4, 4),
@@ -94,6 +95,7 @@ TASKS = {
     "photons-weighted": (8, 8),
     "photons-unsorted": (4, 4),
     "photons-own-gain": (11, 11),
+    "photons-background": (16, 17),
     "photons-spatial-mean": (10, 10),
     "photons-signal": (14, 16),
     "readme": (17, 19),
@@ -111,6 +113,7 @@ def large(kind: str) -> xr.DataArray:
         ("gain", "wide"),
         ("psf", "long"),
         ("spatial-mean", "wide"),
+        ("background", "long"),
         ("sparse-median", "long"),
         ("photons-border", "wide"),
     ],
@@ -221,7 +224,17 @@ def test_chunks_and_threads_do_not_show(
 
 
 @pytest.mark.parametrize(
-    "name", ["gain", "gain-smlmlp", "sparse-median", "psf", "spatial-mean", "gain-whole", "signal"]
+    "name",
+    [
+        "gain",
+        "gain-smlmlp",
+        "sparse-median",
+        "background",
+        "psf",
+        "spatial-mean",
+        "gain-whole",
+        "signal",
+    ],
 )
 @pytest.mark.parametrize("dtype", ["uint8", "float32"])
 def test_chunks_do_not_show_in_other_samples(name: str, dtype: str) -> None:
@@ -439,6 +452,7 @@ def test_what_holds_the_movie_stays_alive() -> None:
         ("gain", "sliced"),
         ("gain-whole", "aligned"),
         ("sparse-median", "odd-chunks"),
+        ("background", "sliced"),
         ("spatial-mean", "aligned"),
         ("psf", "tiled"),
         ("photons-own-gain", "mapped"),

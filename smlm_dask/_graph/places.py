@@ -17,6 +17,9 @@ DIGITS, BITS = (
     6,
 )  # places have four digits of six bits: up to 2 ** 24 chunks, few nodes for a task
 LEVELS = STRIDE + DIGITS * BITS
+ABOVE = (
+    60  # levels over those of the digits: what is gathered may stand on a whole-movie result, too
+)
 
 
 def placed(key: Any, left: int, kernel: Kernel, *arguments: Any) -> Task:
@@ -49,7 +52,7 @@ def _run(kernel: Kernel, nodes: int, *arguments: Any) -> Any:
 
 
 _NAME = "place"
-_TOP = (f"{_NAME}-level", LEVELS - 1, 0)
+_TOP = (f"{_NAME}-level", LEVELS + ABOVE - 1, 0)
 
 
 def _ladder() -> Tasks:
@@ -57,7 +60,7 @@ def _ladder() -> Tasks:
 
     A digit's node stands on the levels of its bits.
     """
-    levels = [[(f"{_NAME}-level", k, side) for side in range(2)] for k in range(LEVELS)]
+    levels = [[(f"{_NAME}-level", k, side) for side in range(2)] for k in range(LEVELS + ABOVE)]
     tasks: Tasks = {key: Task(key, _nothing) for key in levels[0]}
     for below, level in pairwise(levels):
         tasks |= {key: Task(key, _nothing, *map(TaskRef, below)) for key in level}

@@ -9,9 +9,9 @@ from typing import Any
 import numpy as np
 from numba import njit
 from numpy.typing import NDArray
-from scipy.ndimage import gaussian_filter
 
 from smlm_dask.kernels.selection import rank
+from smlm_dask.kernels.smooth import gaussian_taps, smooth
 from smlm_dask.kernels.truncated import LEVERS, ROUNDING, SLOPES
 
 __all__ = ["NEIGHBOURS", "repair", "settle", "weigh_neighbours"]
@@ -62,11 +62,11 @@ def settle(packed: Array, gain: Any, variance: Any) -> NDArray[np.float32]:
 
 def _smooth(image: Array, sigma: float) -> Array:
     """Gaussian mean of the known pixels."""
-    known = np.isfinite(image)
+    known, taps = np.isfinite(image), gaussian_taps(sigma)
     if known.all():
-        return np.asarray(gaussian_filter(image, sigma, mode="nearest"))
-    weight = gaussian_filter(known.astype(np.float32), sigma, mode="nearest")
-    mean = gaussian_filter(np.where(known, image, 0), sigma, mode="nearest")
+        return smooth(image[np.newaxis], taps, taps)[0]
+    parts = np.stack([known, np.where(known, image, 0)]).astype(np.float32)
+    weight, mean = smooth(parts, taps, taps)
     return np.asarray(mean / np.where(weight > 0, weight, np.nan), np.float32)
 
 

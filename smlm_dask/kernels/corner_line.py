@@ -38,7 +38,7 @@ MOST_LEAK, MOST_LEAK_ERROR, MOST_ERROR = 0.10, 0.05, 0.05
 # under emitters on in every fiftieth frame, 1.45 after a blur of 0.4 pixel. Dense emitters reach 3, but
 # they do not leak.
 QUIET, PATCH, MOST_QUIET = 0.05, 8, 1.25
-WHITE_LEAK, WHITE_ERRORS = 0.01, 1.5  # leak, and its standard errors, that such a field may have
+WHITE_LEAK, WHITE_ERRORS = 0.01, 2.0  # leak, and its standard errors, that such a field may have
 LEAST_NOISE = 0.5  # adu
 MOST_ZEROS = 0.01  # of the samples
 HOT, HOT_ERRORS = 1.25, 6  # variance over the line's, and standard errors of it above that

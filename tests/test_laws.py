@@ -345,7 +345,9 @@ def test_stored_numbers_are_the_computed_ones(
     check_same({n: got[n] for n in wanted["readme"]}, wanted["readme"])
 
 
-def test_gain_and_the_seeds_psf_share_the_medians_of_their_windows(movie: NDArray[np.uint16]) -> None:
+def test_gain_and_the_seeds_psf_share_the_medians_of_their_windows(
+    movie: NDArray[np.uint16],
+) -> None:
     source = laws.movie_of(movie, (100, -1, -1))
     results = laws.one_pass(source) | {"seed": laws.seed_psf(source)}
     tasks: dict[Any, Any] = {}

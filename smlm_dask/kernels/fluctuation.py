@@ -144,7 +144,7 @@ def _hot(frames: Any, mean: Any, variance: Any, least: float, lamp: Any, pattern
     for y in range(height):
         for x in range(width):
             if not variance[y, x] <= least and _sticks_out(variance, y, x):
-                hot[y, x] = _alone(frames, mean, lamp, pattern, y, x)
+                hot[y, x] = _alone(frames, mean, variance, lamp, pattern, y, x)
     return hot
 
 
@@ -178,9 +178,13 @@ def _reaching(variance: Any, y: int, x: int, radius: int, level: float, most: in
 
 
 @njit(nogil=True, cache=True, error_model="numpy")
-def _alone(frames: Any, mean: Any, lamp: Any, pattern: Any, y: int, x: int) -> bool:
-    """Whether a pixel's neighbours do not follow it."""
+def _alone(frames: Any, mean: Any, variance: Any, lamp: Any, pattern: Any, y: int, x: int) -> bool:
+    """Whether a pixel's neighbours do not follow it; those as hot as it is are not asked.
+
+    Two hot pixels side by side jump together by chance, in a window with few jumps.
+    """
     height, width = mean.shape
+    level = variance[y, x] / HOT
     own, shared = 0.0, 0.0
     for t in range(frames.shape[0]):
         here, around, count = 0.0, 0.0, 0
@@ -189,11 +193,11 @@ def _alone(frames: Any, mean: Any, lamp: Any, pattern: Any, y: int, x: int) -> b
                 d = np.float64(frames[t, i, j]) - mean[i, j] - lamp[t] * pattern[i, j]
                 if i == y and j == x:
                     here = d
-                else:
+                elif variance[i, j] < level:
                     around += d
                     count += 1
         own += here * here
-        shared += here * around / count
+        shared += here * around / max(count, 1)
     return shared < SHARED * own
 
 

@@ -16,6 +16,8 @@ from numba import njit
 from numpy.typing import NDArray
 from scipy import fft
 
+from smlm_dask.kernels.crops import readable
+
 __all__ = ["lag_sums", "strip_edges"]
 
 Image = NDArray[np.float64]
@@ -63,7 +65,7 @@ def lag_sums(frames: NDArray[Any], reach: int) -> Image:
         strip of ``D(y, x) D(y + i, x + j)``, with lag ``(i, j - reach)``, and how many pairs these are.
         Hot pixels are left out. The sums of windows add up. NaN if a sample is not finite.
     """
-    frames = np.ascontiguousarray(frames)  # the last bit of a sum depends on the layout
+    frames = readable(np.ascontiguousarray(frames))  # the last bit of a sum depends on the layout
     n, height, width = frames.shape
     strips = strip_edges(height, width)
     if frames.size == 0:
@@ -348,5 +350,6 @@ def _pairs(height: int, width: int, reach: int) -> Image:
 def _pairs_beside_hot(keep: NDArray[np.bool_], reach: int) -> Image:
     """The same where pixels are missing: the correlation of the mask."""
     nothing = np.zeros(keep.shape)
-    spectra = _cross_spectra(keep[None].astype("f4"), nothing, nothing, np.zeros(1), keep, reach)
+    mask = readable(keep[None].astype("f4"))
+    spectra = _cross_spectra(mask, nothing, nothing, np.zeros(1), keep, reach)
     return np.rint(2 * _lags(spectra, keep.shape[1], reach)) / 2

@@ -37,6 +37,8 @@ def line(name: str, scene: Scene, seeds: int, *, peer: bool) -> dict[str, Any]:
     truth = reference(scene)
     theirs, ours, error = (np.array([f[i] for f in found]) for i in range(3))
     wide, high, angle = (np.array([f[i] for f in found]) for i in range(3, 6))
+    if abs(scene.theta) == 45:  # either axis may be called x
+        wide, high, angle = as_named(wide, high, angle, scene)
     there = np.isfinite(ours)
     inside = np.abs(ours - truth["sigma"]) <= 2 * error
     return {
@@ -74,6 +76,15 @@ def reference(scene: Scene) -> dict[str, float]:
     if abs(scene.theta) > 45:
         sigma_x, sigma_y = sigma_y, sigma_x
     return {"sigma": math.sqrt(sigma_x * sigma_y), "sigma_x": sigma_x, "sigma_y": sigma_y}
+
+
+def as_named(
+    wide: np.ndarray, high: np.ndarray, angle: np.ndarray, scene: Scene
+) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """The same ellipses with the scene's longer axis under its name there."""
+    other = (wide > high) != (scene.sigma[1] > scene.sigma[0])
+    turned = angle - np.copysign(90, angle)
+    return np.where(other, high, wide), np.where(other, wide, high), np.where(other, turned, angle)
 
 
 def mean(values: np.ndarray) -> float | None:

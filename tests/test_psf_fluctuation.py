@@ -38,7 +38,7 @@ def frames(shape, dtype, seed=0):
     return movie.astype(dtype)
 
 
-@pytest.mark.parametrize("dtype", ["uint16", "float32", "int32"])
+@pytest.mark.parametrize("dtype", ["uint16", "float32"])
 @pytest.mark.parametrize("shape", [(12, 43, 39), (7, 23, 19), (2, 9, 70), (30, 16, 15)])
 def test_sums_agree_with_the_statement(shape, dtype):
     movie, reach = frames(shape, dtype), min(7, min(shape[1:]) // 2)

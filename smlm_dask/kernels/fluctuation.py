@@ -16,6 +16,8 @@ from numba import njit
 from numpy.typing import NDArray
 from scipy import fft
 
+from smlm_dask.kernels.crops import readable
+
 __all__ = ["lag_sums", "strip_edges"]
 
 Image = NDArray[np.float64]
@@ -63,7 +65,7 @@ def lag_sums(frames: NDArray[Any], reach: int) -> Image:
         strip of ``D(y, x) D(y + i, x + j)``, with lag ``(i, j - reach)``, and how many pairs these are.
         Hot pixels are left out. The sums of windows add up. NaN if a sample is not finite.
     """
-    frames = np.ascontiguousarray(frames)  # the last bit of a sum depends on the layout
+    frames = readable(np.ascontiguousarray(frames))  # the last bit of a sum depends on the layout
     n, height, width = frames.shape
     strips = strip_edges(height, width)
     if frames.size == 0:
@@ -144,7 +146,7 @@ def _hot(frames: Any, mean: Any, variance: Any, least: float, lamp: Any, pattern
     for y in range(height):
         for x in range(width):
             if not variance[y, x] <= least and _sticks_out(variance, y, x):
-                hot[y, x] = _alone(frames, mean, lamp, pattern, y, x)
+                hot[y, x] = _alone(frames, mean, variance, lamp, pattern, y, x)
     return hot
 
 
@@ -178,9 +180,13 @@ def _reaching(variance: Any, y: int, x: int, radius: int, level: float, most: in
 
 
 @njit(nogil=True, cache=True, error_model="numpy")
-def _alone(frames: Any, mean: Any, lamp: Any, pattern: Any, y: int, x: int) -> bool:
-    """Whether a pixel's neighbours do not follow it."""
+def _alone(frames: Any, mean: Any, variance: Any, lamp: Any, pattern: Any, y: int, x: int) -> bool:
+    """Whether a pixel's neighbours do not follow it; those as hot as it is are not asked.
+
+    Two hot pixels side by side jump together by chance, in a window with few jumps.
+    """
     height, width = mean.shape
+    level = variance[y, x] / HOT
     own, shared = 0.0, 0.0
     for t in range(frames.shape[0]):
         here, around, count = 0.0, 0.0, 0
@@ -189,11 +195,11 @@ def _alone(frames: Any, mean: Any, lamp: Any, pattern: Any, y: int, x: int) -> b
                 d = np.float64(frames[t, i, j]) - mean[i, j] - lamp[t] * pattern[i, j]
                 if i == y and j == x:
                     here = d
-                else:
+                elif variance[i, j] < level:
                     around += d
                     count += 1
         own += here * here
-        shared += here * around / count
+        shared += here * around / max(count, 1)
     return shared < SHARED * own
 
 
@@ -344,5 +350,6 @@ def _pairs(height: int, width: int, reach: int) -> Image:
 def _pairs_beside_hot(keep: NDArray[np.bool_], reach: int) -> Image:
     """The same where pixels are missing: the correlation of the mask."""
     nothing = np.zeros(keep.shape)
-    spectra = _cross_spectra(keep[None].astype("f4"), nothing, nothing, np.zeros(1), keep, reach)
+    mask = readable(keep[None].astype("f4"))
+    spectra = _cross_spectra(mask, nothing, nothing, np.zeros(1), keep, reach)
     return np.rint(2 * _lags(spectra, keep.shape[1], reach)) / 2

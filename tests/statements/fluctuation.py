@@ -48,16 +48,16 @@ def hot(frames: np.ndarray, keep: np.ndarray) -> np.ndarray:
             )
             level = variance[y, x] / 6
             sticks_out = (near >= level).sum() <= 4 and np.median(around) < level
-            out[y, x] = sticks_out and shared(changes, y, x) < 0.05
+            out[y, x] = sticks_out and shared(changes, variance, y, x) < 0.05
     return out
 
 
-def shared(changes: np.ndarray, y: int, x: int) -> float:
-    """Share of a pixel's fluctuation in the mean of its neighbours."""
-    box = changes[:, max(0, y - 1) : y + 2, max(0, x - 1) : x + 2]
-    own = changes[:, y, x]
-    neighbours = (box.sum(axis=(1, 2)) - own) / (box[0].size - 1)
-    return (own * neighbours).sum() / (own * own).sum()
+def shared(changes: np.ndarray, variance: np.ndarray, y: int, x: int) -> float:
+    """Share of a pixel's fluctuation in the mean of its neighbours that are not as hot."""
+    box = np.s_[max(0, y - 1) : y + 2, max(0, x - 1) : x + 2]
+    calm = variance[box] < variance[y, x] / 6
+    own, neighbours = changes[:, y, x], changes[:, *box][:, calm]
+    return (own[:, None] * neighbours).sum() / max(calm.sum(), 1) / (own * own).sum()
 
 
 def lag_sums(frames: np.ndarray, reach: int) -> np.ndarray:

@@ -217,10 +217,9 @@ def rows(seeds: int = 12, cases: tuple[str, ...] = ()) -> list[Row]:
     In standard deviations of a sample of the background; the spread is the rms error of a pixel.
     """
     found = []
-    for case in IMAGES:
+    for case, (scene, _) in IMAGES.items():
         if cases and case not in cases:
             continue
-        scene, _ = IMAGES[case]
         below = [r for r in image_rows(case, seeds) if float(r["on"].split()[0]) <= 0.35]
         row = below[-1]
         found.append(

@@ -41,11 +41,10 @@ ANY_ORDER = {"contract", "reassoc", "nsz"}
 
 
 def strip_edges(height: int, width: int) -> NDArray[np.int64]:
-    """Row at which each strip begins, and at which the last ends."""
-    rows = _inside(height, width)
-    size = rows.stop - rows.start
+    """Row inside the margin at which each strip begins, and at which the last ends."""
+    size = height - 2 * _margin(height, width)
     count = min(STRIPS, max(1, size // LEAST_ROWS))
-    return rows.start + np.arange(count + 1) * size // count
+    return np.arange(count + 1) * size // count
 
 
 def lag_sums(frames: NDArray[Any], reach: int) -> Image:
@@ -67,14 +66,15 @@ def lag_sums(frames: NDArray[Any], reach: int) -> Image:
     """
     frames = readable(np.ascontiguousarray(frames))  # the last bit of a sum depends on the layout
     n, height, width = frames.shape
-    strips = strip_edges(height, width)
+    shape = 2, len(strip_edges(height, width)) - 1, reach + 1, 2 * reach + 1
     if frames.size == 0:
-        return np.zeros((2, len(strips) - 1, reach + 1, 2 * reach + 1))
+        return np.zeros(shape)
     mean, variance = _moments(frames)
     if not np.isfinite(mean).all():
-        return np.full((2, len(strips) - 1, reach + 1, 2 * reach + 1), np.nan)
+        return np.full(shape, np.nan)
+    margin = _margin(height, width)
     inside = np.zeros((height, width), bool)
-    inside[_inside(height, width), _inside(width, height)] = True
+    inside[margin : height - margin, margin : width - margin] = True
     pattern = _pattern(mean, inside)
     lamp = _lamp(frames, mean, pattern)
     least = HOT * float(np.quantile(variance[::4, ::4], QUIET))
@@ -85,14 +85,11 @@ def lag_sums(frames: NDArray[Any], reach: int) -> Image:
         pattern = _pattern(mean, keep)
         lamp = _lamp(frames, mean, pattern)
         pairs = _pairs_beside_hot(keep, reach)
-    spectra = _cross_spectra(frames, mean, pattern, lamp, keep, reach)
-    return np.stack([_lags(spectra, width, reach), n * pairs])
+    return np.stack([_by_lag(frames, mean, pattern, lamp, keep, reach), n * pairs])
 
 
-def _inside(size: int, other: int) -> slice:
-    """Rows or columns that have the sensor's own pixels, and so emitters, on both sides."""
-    margin = min(MARGIN, min(size, other) // NARROW)
-    return slice(margin, size - margin)
+def _margin(height: int, width: int) -> int:
+    return min(MARGIN, min(height, width) // NARROW)
 
 
 @njit(nogil=True, cache=True, error_model="numpy", fastmath={"contract"})
@@ -117,8 +114,8 @@ def _moments(frames: Any) -> tuple[Any, Any]:
 
 def _pattern(mean: Image, keep: NDArray[np.bool_]) -> Image:
     """The mean image less its own mean, scaled so that a projection on it is a sum of products."""
-    level = mean[keep].mean() if keep.any() else 0.0
-    pattern: Image = np.where(keep, mean - level, 0.0)
+    level = (mean * keep).sum() / max(np.count_nonzero(keep), 1)
+    pattern: Image = (mean - level) * keep
     norm = np.sqrt((pattern * pattern).sum())
     return pattern / norm if norm > 0 else np.zeros_like(pattern)
 
@@ -154,9 +151,13 @@ def _hot(frames: Any, mean: Any, variance: Any, least: float, lamp: Any, pattern
 def _sticks_out(variance: Any, y: int, x: int) -> bool:
     """Whether a pixel's variance is beyond that of all but 3 neighbours, and of half those around."""
     level = variance[y, x] / HOT
+    height, width = variance.shape
+    if 0 < y < height - 1 and 0 < x < width - 1:  # what nearly all that vary are told by
+        above, below = variance[y - 1, x] < level, variance[y + 1, x] < level
+        if not (above or below or variance[y, x - 1] < level or variance[y, x + 1] < level):
+            return False
     if _reaching(variance, y, x, 1, level, 4) > 4:  # itself and 3
         return False
-    height, width = variance.shape
     rows = min(height, y + AROUND + 1) - max(0, y - AROUND)
     columns = min(width, x + AROUND + 1) - max(0, x - AROUND)
     half = rows * columns // 2
@@ -203,7 +204,7 @@ def _alone(frames: Any, mean: Any, variance: Any, lamp: Any, pattern: Any, y: in
     return shared < SHARED * own
 
 
-def _cross_spectra(
+def _by_lag(
     frames: NDArray[Any],
     mean: Image,
     pattern: Image,
@@ -211,43 +212,47 @@ def _cross_spectra(
     keep: NDArray[np.bool_],
     reach: int,
 ) -> Image:
-    """Products of the rows' spectra, summed over frames and strips: (frequency, strip, lag, 2)."""
-    n, height, width = frames.shape
-    strips, length = strip_edges(height, width), _padded(width, reach)
+    """Sums of products of what is inside the margin: (strip, reach + 1, 2 * reach + 1).
+
+    Rows are transformed, multiplied with the rows below them, summed and transformed back.
+    """
+    n, *full = frames.shape
+    margin, strips = _margin(*full), strip_edges(*full)
+    height, width = (size - 2 * margin for size in full)
+    length = int(fft.next_fast_len(width + reach, real=True))  # lags do not meet round the edge
     spectra = np.zeros((length // 2 + 1, len(strips) - 1, reach + reach % 2 + 2, 2))
     count = -(-n // max(1, min(MOST_FRAMES, BUFFER_SAMPLES // (length * height))))
-    edges = (np.arange(count + 1) * n // count).tolist()
     rows = planes = np.zeros((0, 0, 0), np.float32)
-    for start, stop in pairwise(edges):
+    for start, stop in pairwise((np.arange(count + 1) * n // count).tolist()):
         if rows.shape[2] != stop - start:  # two lengths at most: buffers are made twice at most
             rows = np.zeros((length, height, stop - start), np.float32)
             planes = np.zeros((2, len(spectra), (height + reach + 2) * (stop - start)), np.float32)
-        _differences(frames[start:stop], mean, pattern, lamp[start:stop], keep, rows)
+        _differences(frames[start:stop], mean, pattern, lamp[start:stop], keep, margin, rows)
         _split(fft.rfft(rows, axis=0, workers=1), planes)
         _add_products(planes, stop - start, strips, spectra)
-    return spectra[:, :, : reach + 1]
-
-
-def _padded(width: int, reach: int) -> int:
-    """Length of a row's transform: lags up to ``reach`` do not meet round the edge."""
-    return int(fft.next_fast_len(width + reach, real=True))
+    waves = np.moveaxis(spectra[:, :, : reach + 1].view(np.complex128)[..., 0], 0, -1)
+    lags = fft.irfft(np.ascontiguousarray(waves), n=length, workers=1)
+    return np.asarray(lags[..., np.arange(-reach, reach + 1)], np.float64)
 
 
 @njit(nogil=True, cache=True, error_model="numpy", fastmath={"contract"})
-def _differences(frames: Any, mean: Any, pattern: Any, lamp: Any, keep: Any, rows: Any) -> None:
+def _differences(
+    frames: Any, mean: Any, pattern: Any, lamp: Any, keep: Any, margin: int, rows: Any
+) -> None:
     """Fill ``rows`` (x, y, frame) with the frames less their steady part; hot pixels stay zero."""
-    n, height, width = frames.shape
+    n, height, width = len(frames), mean.shape[0] - 2 * margin, mean.shape[1] - 2 * margin
     scratch = np.empty((n, width), np.float32)  # a row of all frames, which stays in the cache
     for y in range(height):
-        level, shape = mean[y], pattern[y]
+        level, shape = mean[y + margin, margin:], pattern[y + margin, margin:]
+        good = keep[y + margin, margin:]
         for t in range(n):
-            row, light, out = frames[t, y], lamp[t], scratch[t]
+            row, light, out = frames[t, y + margin, margin:], lamp[t], scratch[t]
             for x in range(width):
                 out[x] = np.float64(row[x]) - level[x] - light * shape[x]
         for x in range(width):
             line = rows[x, y]
             for t in range(n):
-                line[t] = scratch[t, x] if keep[y, x] else np.float32(0)
+                line[t] = scratch[t, x] if good[x] else np.float32(0)
 
 
 @njit(nogil=True, cache=True)
@@ -320,30 +325,16 @@ def _dots(real: Any, imag: Any, low: int, high: int, lag: int, step: int, sums: 
     sums[1, 1] += v
 
 
-def _lags(spectra: Image, width: int, reach: int) -> Image:
-    """Back from frequencies to lags along x: (strip, reach + 1, 2 * reach + 1)."""
-    length = _padded(width, reach)
-    waves = spectra[..., 0] + 1j * spectra[..., 1]
-    lags = fft.irfft(waves, n=length, axis=0, workers=1)
-    around = np.arange(-reach, reach + 1)
-    return np.moveaxis(lags[around], 0, -1)
-
-
 @lru_cache(maxsize=16)  # the same for every window of a movie
 def _pairs(height: int, width: int, reach: int) -> Image:
     """Number of pixels of each strip whose partner at a lag is inside as well."""
-    row, column = np.zeros(height + reach), np.zeros(width + 2 * reach)
-    row[_inside(height, width)] = 1
-    column[reach : reach + width][_inside(width, height)] = 1
-    strips = strip_edges(height, width)
-    rows = np.empty((len(strips) - 1, reach + 1))
-    for lag in range(reach + 1):
-        found = np.concatenate([[0.0], np.cumsum(row[:height] * row[lag : lag + height])])
-        # The middle of an odd lag may be the border of two strips: they share it.
-        edges = np.clip([strips - lag // 2, strips - (lag + 1) // 2], 0, None)
-        edges[:, 0], edges[:, -1] = 0, height
-        rows[:, lag] = np.diff(found[edges]).mean(axis=0)
-    columns = np.correlate(column, column[reach : reach + width], "valid")
+    strips, inner = strip_edges(height, width), width - 2 * _margin(height, width)
+    lag = np.arange(reach + 1)[:, None]
+    # The middle of an odd lag may be the border of two strips: they share it.
+    edges = strips - np.stack([lag // 2, (lag + 1) // 2])
+    edges[..., 0], edges[..., -1] = 0, strips[-1]
+    rows = np.diff(np.clip(edges, 0, np.maximum(strips[-1] - lag, 0))).mean(axis=0).T
+    columns = np.clip(inner - np.abs(np.arange(-reach, reach + 1)), 0, None)
     return np.asarray(rows[:, :, None] * columns, np.float64)
 
 
@@ -351,5 +342,4 @@ def _pairs_beside_hot(keep: NDArray[np.bool_], reach: int) -> Image:
     """The same where pixels are missing: the correlation of the mask."""
     nothing = np.zeros(keep.shape)
     mask = readable(keep[None].astype("f4"))
-    spectra = _cross_spectra(mask, nothing, nothing, np.zeros(1), keep, reach)
-    return np.rint(2 * _lags(spectra, keep.shape[1], reach)) / 2
+    return np.rint(2 * _by_lag(mask, nothing, nothing, np.zeros(1), keep, reach)) / 2

@@ -28,13 +28,12 @@ WIDTHS, LEAST_RADIUS = 2.0, 4.0
 ROUNDS = 3  # the radius follows the width
 FEWEST_LAGS = 8  # for five parameters
 # A width is believed if it is above 0.35 pixels, three widths of the correlation are within the lags,
-# its error is below a tenth of it, and emitters are many (their amplitude is 5 errors above 0, which 25
-# are; the fit explains four fifths of how the correlation varies) or few but of the shape of a PSF (2
-# errors; 97 %). Of emitter-free movies with correlated noise, banding, hot pixels, flicker or bleaching
-# none comes near: they explain less than a half. A structured background that drifts explains 80 to 94 %
-# with an amplitude of up to 7 errors; it is wider than a PSF.
+# its error is below a tenth of it, the amplitude is 2 errors above 0 (which 10 emitters are) and the
+# fit explains 96 % of how the correlation varies by lag. Emitters whose width is known so well explain
+# more than 97.5 %; movies of noise, row noise, banding, hot pixels, flicker or bleaching alone less than
+# a half; a structured background that drifts 80 to 94 %, with an amplitude of up to 7 errors.
 NARROWEST, WIDEST, LOOSEST = 0.35, 1 / (3 * math.sqrt(2)), 0.1
-MANY, FEW = (5.0, 0.8), (2.0, 0.97)
+SURE, EXPLAINED = 2.0, 0.96
 ROUND = 0.01  # chance of a round PSF to be called elliptic
 ANY_ANGLE = 45.0  # degrees: the error of the angle of a round PSF
 TAPER = 0.6  # of the longest lag, from where on the PSF image's correlation fades out
@@ -397,7 +396,7 @@ def _is_sure(image: Image, fit: Fit, cells: Image) -> bool:
     left = seen - fit.amplitude * correlation(fit.spread, y, x) - fit.pedestal
     explained = 1 - float(left @ left) / float(np.square(seen - seen.mean()).sum())
     error = math.sqrt(two_way(cells[..., 3]))
-    return any(fit.amplitude > n * error and explained > share for n, share in (MANY, FEW))
+    return bool(fit.amplitude > SURE * error and explained > EXPLAINED)
 
 
 def _nothing(share: Image, reason: Reason) -> Image:

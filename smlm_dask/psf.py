@@ -31,7 +31,7 @@ def estimate_psf(
     /,
     *,
     window: int | None = None,
-    max_frames: int | None = 1000,
+    max_frames: int | None = 400,
     size_pixels: int = 41,
     remove_background: bool = True,
     method: Literal["fluctuation", "smlmlp"] = "fluctuation",

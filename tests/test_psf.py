@@ -139,7 +139,12 @@ def test_spline_passes_through_the_image_beside_the_middle_cross(movie):
 
 def test_without_background_removal_no_median_is_computed(movie):
     movie = movie[:, :, :64]
-    keywords = {"size_pixels": 21, "remove_background": False, "method": "smlmlp"}
+    keywords = {
+        "size_pixels": 21,
+        "remove_background": False,
+        "method": "smlmlp",
+        "max_frames": None,
+    }
     found = smlm.estimate_psf(movie, window=150, **keywords)
     assert not [k for k in dict(found.sigma.data.dask) if str(k).startswith("('robust_moments")]
     flat = np.zeros((len(movie), *movie.shape[1:]))

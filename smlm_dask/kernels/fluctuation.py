@@ -78,13 +78,12 @@ def lag_sums(frames: NDArray[Any], reach: int) -> Image:
     pattern = _pattern(mean, inside)
     lamp = _lamp(frames, mean, pattern)
     least = HOT * float(np.quantile(variance[::4, ::4], QUIET))
-    keep = inside & ~_hot(frames, mean, variance, least, lamp, pattern)
-    if (keep == inside).all():
-        pairs = _pairs(height, width, reach)
-    else:
+    hot = inside & _hot(frames, mean, variance, least, lamp, pattern)
+    keep, pairs = inside & ~hot, _pairs(height, width, reach)
+    if hot.any():
         pattern = _pattern(mean, keep)
         lamp = _lamp(frames, mean, pattern)
-        pairs = _pairs_beside_hot(keep, reach)
+        pairs = _pairs_beside_hot(keep, hot, reach)
     return np.stack([_by_lag(frames, mean, pattern, lamp, keep, reach), n * pairs])
 
 
@@ -338,8 +337,30 @@ def _pairs(height: int, width: int, reach: int) -> Image:
     return np.asarray(rows[:, :, None] * columns, np.float64)
 
 
-def _pairs_beside_hot(keep: NDArray[np.bool_], reach: int) -> Image:
-    """The same where pixels are missing: the correlation of the mask."""
-    nothing = np.zeros(keep.shape)
-    mask = readable(keep[None].astype("f4"))
-    return np.rint(2 * _by_lag(mask, nothing, nothing, np.zeros(1), keep, reach)) / 2
+def _pairs_beside_hot(keep: NDArray[np.bool_], hot: NDArray[np.bool_], reach: int) -> Image:
+    """The same less the pairs that hot pixels are in."""
+    pairs, margin = _pairs(*keep.shape, reach).copy(), _margin(*keep.shape)
+    edges = strip_edges(*keep.shape)[1:-1]
+    strip = np.searchsorted(edges, np.arange(len(keep) + reach), "right")
+    _take_off(np.argwhere(hot), keep, hot, strip, margin, pairs)
+    return pairs
+
+
+@njit(nogil=True, cache=True, error_model="numpy")
+def _take_off(places: Any, keep: Any, hot: Any, strip: Any, margin: int, pairs: Any) -> None:
+    """Take the pairs with a hot pixel from the strips of their middles, each once."""
+    height, width = keep.shape
+    reach = pairs.shape[1] - 1
+    for y, x in places:
+        for i in range(reach + 1):
+            for j in range(-reach, reach + 1):
+                for side in range(
+                    2
+                ):  # its partner below, and the one above, if that is not hot too
+                    v, u = (y + i, x + j) if side == 0 else (y - i, x - j)
+                    if not (0 <= v < height and 0 <= u < width):
+                        continue
+                    if keep[v, u] or (side == 0 and hot[v, u]):
+                        row = min(y, v) - margin
+                        pairs[strip[row + i // 2], i, j + reach] -= 0.5
+                        pairs[strip[row + (i + 1) // 2], i, j + reach] -= 0.5

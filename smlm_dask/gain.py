@@ -21,9 +21,8 @@ __all__ = ["estimate_gain", "photon_transfer"]
 
 Values = dict[str, tuple[tuple[str, ...], Any]]
 Known = tuple[Any, float, float]  # offset, read noise, excess noise
-FEWEST_FRAMES = (
-    15  # of a window: pure shot noise gave 0.448 for 0.5 with 2, 0.645 with 3, 0.526 with 10
-)
+# Of a window: pure shot noise gave 0.448 for 0.5 with 2, 0.645 with 3, 0.526 with 10.
+FEWEST_FRAMES = 15
 BINS = 50  # of method="smlmlp"
 # Samples in the pairs of frames that are used: at 20 million the error is below 1 %.
 ALL_SAMPLES, ENOUGH_SAMPLES = 20_000_000, 20_000_000

@@ -9,17 +9,13 @@ from dask._task_spec import Task, TaskRef
 
 from smlm_dask._graph.arrays import Kernel, Tasks, build
 
-STRIDE = (
-    10  # a step along the movie outweighs what the graphs of its chunks differ by: 2 ** 10 tasks
-)
-DIGITS, BITS = (
-    4,
-    6,
-)  # places have four digits of six bits: up to 2 ** 24 chunks, few nodes for a task
+# A step along the movie outweighs what the graphs of its chunks differ by: 2 ** 10 tasks.
+STRIDE = 10
+# Places have four digits of six bits: up to 2 ** 24 chunks, few nodes for a task.
+DIGITS, BITS = 4, 6
 LEVELS = STRIDE + DIGITS * BITS
-ABOVE = (
-    60  # levels over those of the digits: what is gathered may stand on a whole-movie result, too
-)
+# Levels over those of the digits: what is gathered may stand on a whole-movie result, too.
+ABOVE = 60
 
 
 def placed(key: Any, left: int, kernel: Kernel, *arguments: Any) -> Task:

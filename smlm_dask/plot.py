@@ -26,7 +26,7 @@ __all__ = [
 ]
 
 # Okabe and Ito's colours: told apart with every kind of colour vision.
-BLUE, ORANGE, GREEN, GREY = "#0072b2", "#d55e00", "#009e73", "#6e6e6e"
+BLUE, ORANGE, GREY = "#0072b2", "#d55e00", "#6e6e6e"
 LEVELS, SHAPE = "viridis", "magma"  # perceptually uniform; one for light, one for the PSF
 MOST_POINTS = 5000
 

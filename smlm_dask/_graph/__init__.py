@@ -17,24 +17,26 @@ from smlm_dask._graph.arrays import (
 )
 from smlm_dask._graph.emitters import column, emitter_map
 from smlm_dask._graph.frames import (
-    between_windows,
     cut_like,
     every_frame,
     frame_map,
     frame_reduce,
-    neighbour_map,
     one_image_each,
-    picked_map,
-    spectrum_map,
     whole_frames,
-    whole_window_map,
-    window_map,
-    window_numbers,
 )
 from smlm_dask._graph.passes import second_pass, shares_source
 from smlm_dask._graph.reduce import finish, folded, group_totals, scatter, total, whole
 from smlm_dask._graph.series import Series, series_map
 from smlm_dask._graph.stream import stream_passes, stream_selection
+from smlm_dask._graph.windows import (
+    between_windows,
+    neighbour_map,
+    picked_map,
+    spectrum_map,
+    whole_window_map,
+    window_map,
+    window_numbers,
+)
 
 __all__ = [
     "Array",

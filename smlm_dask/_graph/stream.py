@@ -12,8 +12,9 @@ from dask.local import get_sync
 from numpy.typing import NDArray
 
 from smlm_dask._graph.arrays import Array, Tasks, build, chunk_bytes, edges, named
-from smlm_dask._graph.frames import joined, parts_of, whole_frames, window_map
+from smlm_dask._graph.frames import whole_frames
 from smlm_dask._graph.passes import cone
+from smlm_dask._graph.windows import joined, parts_of, window_map
 from smlm_dask.kernels import streaming
 from smlm_dask.kernels.selection import median_and_mad
 

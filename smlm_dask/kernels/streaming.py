@@ -49,7 +49,7 @@ __all__ = ["State", "count", "finish", "narrow", "start"]
 Array = NDArray[Any]
 
 BUDGET = 32 * 2**20  # bytes of counts in every pass but the first
-FEWEST_BINS, MOST_BINS = 16, 65536
+MOST_BINS = 65536
 FIRST_BINS = (64, 128)  # narrow if that holds nearly all pixels, else wide
 
 MEDIAN, MAD = 0, 1  # stages

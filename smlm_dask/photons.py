@@ -261,7 +261,7 @@ def _size(movie: xr.DataArray, size_pixels: int | tuple[int, int]) -> tuple[int,
             "size_pixels",
             got=repr(size_pixels),
             wanted=f"a height and width from 1 to the frame's {movie.shape[1:]}",
-            fix="pass size_pixels=11",
+            fix=f"pass size_pixels={min(11, *movie.shape[1:])}",
         )
     return int(height), int(width)
 

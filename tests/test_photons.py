@@ -527,3 +527,14 @@ def test_angles_that_cannot_be(bad):
 
 def test_an_unknown_number_stays_unknown():
     assert np.isnan(smlm.as_camera(xr.DataArray(np.nan)).gain)
+
+
+def test_the_fix_for_a_large_crop_fits_the_frame(scene, camera):
+    movie, _, spots = scene
+    small, spots = movie[:, :7, :9], spots[:0]
+    with pytest.raises(ParameterError, match=r"pass size_pixels=7"):
+        smlm.integrate_photons(small, spots, camera=camera, psf=120.0, method="weighted")
+    fixed = smlm.integrate_photons(
+        small, spots.assign(background=[]), camera=camera, psf=120.0, size_pixels=7
+    )
+    assert fixed.sizes["emitter"] == 0

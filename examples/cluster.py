@@ -22,8 +22,8 @@ def main() -> None:
         print(f"progress of every block: {client.dashboard_link}")
         light = Light(background=60, gradient=0.8)
         movie, _ = smlm.simulate_movie(400, (64, 64), light=light, seed=1)
-        camera = smlm.estimate_gain(movie)
-        background = smlm.background_sparse_median(movie)
+        camera = smlm.estimate_gain(movie, offset=100)
+        background = smlm.estimate_background(movie, camera=camera)
         store = smlm.store(
             {"camera": camera, "background": background}, Path(mkdtemp()) / "results.zarr"
         )

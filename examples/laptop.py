@@ -19,9 +19,9 @@ def main() -> None:
     movie, truth = smlm.simulate_movie(400, (64, 64), light=light, seed=1)
     spots = smlm.truth_table(truth)[["frame", "x", "y"]]
 
-    camera = smlm.estimate_gain(movie, quantum_efficiency=0.82)  # nothing is computed yet
+    camera = smlm.estimate_gain(movie, offset=100, quantum_efficiency=0.82)  # nothing computed yet
     psf = smlm.estimate_psf(movie)
-    background = smlm.background_sparse_median(movie)
+    background = smlm.estimate_background(movie, camera=camera)
     signal = smlm.integrate_photons(movie, spots, camera=camera, psf=psf, background=background)
 
     results = {"camera": camera, "psf": psf, "background": background, "signal": signal}

@@ -178,8 +178,8 @@ def estimate_background(
     movie : (frame, y, x)
         Camera frames in adu.
     camera : xarray.Dataset, optional
-        ``gain``, ``offset`` and ``variance``, numbers or (y, x), from ``as_camera``; its gain may be
-        that of ``estimate_gain``, which gives no variance. May be lazy.
+        ``gain``, ``offset`` and ``variance``, numbers or (y, x), from ``as_camera``, or from
+        ``estimate_gain`` if it was told the offset or the read noise. May be lazy.
     method : "auto", "truncated" or "median"
         "auto" takes the truncated mean if the camera has its three numbers, else the median.
     window : int

@@ -23,40 +23,65 @@ def as_camera(
     *,
     offset: Number | None = None,
     variance: Number | None = None,
+    read_noise: Number | None = None,
     quantum_efficiency: float = 1.0,
+    excess_noise: float = 1.0,
 ) -> xr.Dataset:
     """Camera constants as the Dataset ``estimate_gain`` returns.
 
     Parameters
     ----------
-    gain : float or ()
+    gain : float or (y, x)
         Electrons for each adu.
     offset : float or (y, x), optional
         Level without light, adu.
     variance : float or (y, x), optional
         Noise variance without light, adu2.
+    read_noise : float or (y, x), optional
+        The same as noise in electrons rms: ``variance = (read_noise / gain)^2``.
     quantum_efficiency : float
         Electrons for each photon.
+    excess_noise : float
+        Variance of the signal over that of its photoelectrons: 1, or 2 behind an EM register.
 
     Returns
     -------
     xarray.Dataset
-        ``gain``, ``quantum_efficiency`` and what else was given.
+        ``gain``, ``quantum_efficiency``, ``excess_noise`` and what else was given.
 
     Raises
     ------
     ParameterError
-        If a number is not finite or not positive where it must be.
+        If a number is not finite or not positive where it must be, or the noise is given twice.
     """
     _check("gain", gain, above=0)
     number("quantum_efficiency", quantum_efficiency, above=0, at_most=1)
-    for name, value in (("offset", offset), ("variance", variance)):
+    number("excess_noise", excess_noise, at_least=1)
+    for name, value, least in (
+        ("offset", offset, -np.inf),
+        ("variance", variance, 0),
+        ("read_noise", read_noise, 0),
+    ):
         if value is not None:
-            _check(name, value)
-    given = {"gain": gain, "offset": offset, "variance": variance}
+            _check(name, value, at_least=least)
+    given = {"gain": gain, "offset": offset, "variance": _noise(gain, variance, read_noise)}
     values = {name: _variable(value) for name, value in given.items() if value is not None}
     values["quantum_efficiency"] = (), float(quantum_efficiency)
-    return to_dataset("as_camera", values, coords=_coords(*given.values()))
+    values["excess_noise"] = (), float(excess_noise)
+    return to_dataset("as_camera", values, coords=_coords(gain, offset, variance, read_noise))
+
+
+def _noise(gain: Number, variance: Number | None, read_noise: Number | None) -> Number | None:
+    if read_noise is None:
+        return variance
+    if variance is not None:
+        raise ParameterError(
+            "variance and read_noise",
+            got="both",
+            wanted="one of them: variance = (read_noise / gain)^2",
+            fix="leave out one",
+        )
+    return (read_noise / gain) ** 2
 
 
 def as_psf(
@@ -169,19 +194,26 @@ def _check_knots(name: str, knots: NDArray[Any]) -> None:
 
 
 def _check(
-    name: str, value: Any, *, above: float = -np.inf, dims: tuple[str, ...] = ("y", "x")
+    name: str,
+    value: Any,
+    *,
+    above: float = -np.inf,
+    at_least: float = -np.inf,
+    dims: tuple[str, ...] = ("y", "x"),
 ) -> None:
     """Numbers, and maps of them; NaN in a DataArray is a number that nobody knows."""
     if not isinstance(value, xr.DataArray):
         if not _graph.is_lazy(value):
-            number(name, value, above=above)
+            number(name, value, above=above, at_least=at_least)
         return
     values = value.variable.data
     good = value.dims in ((), dims) and values.dtype.kind in "iuf"
     if good and not _graph.is_lazy(values):
-        good = bool((np.isnan(values) | (np.isfinite(values) & (values > above))).all())
+        within = np.isfinite(values) & (values > above) & (values >= at_least)
+        good = bool((np.isnan(values) | within).all())
     if not good:
         low = "" if above == -np.inf else f" above {above:g}"
+        low = low if at_least == -np.inf else f" of at least {at_least:g}"
         raise ParameterError(
             name,
             got=shown(value),

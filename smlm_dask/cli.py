@@ -21,7 +21,7 @@ from distributed import Client
 from distributed.comm.addressing import get_address_host_port
 from zarr.codecs import BloscCodec
 
-from smlm_dask.background import background_sparse_median
+from smlm_dask.background import estimate_background
 from smlm_dask.calibration import as_camera
 from smlm_dask.errors import ParameterError, SmlmError, StoreError
 from smlm_dask.gain import estimate_gain
@@ -78,6 +78,8 @@ class Job:
     window: int | None = None
     gain: float | None = None
     offset: float | None = None
+    read_noise: float | None = None
+    excess_noise: float = 1.0
     quantum_efficiency: float = 1.0
     frame_time: float | None = None
     size_pixels: int | None = None
@@ -114,7 +116,7 @@ class Job:
 @click.option(
     "--gain",
     type=float,
-    help="Camera gain if it is known, electrons per adu (with EM gain, divided by it); used instead "
+    help="Camera gain if it is known, electrons per adu (with EM gain, divided by it); taken instead "
     "of the estimate.",
 )
 @click.option(
@@ -122,6 +124,15 @@ class Job:
     type=float,
     help="Camera level without light, adu; with it the column `background` (photon / pix) of the "
     "positions is used.",
+)
+@click.option(
+    "--read-noise",
+    type=float,
+    help="Camera noise without light, electrons rms. With it or the offset, with both if the gain is "
+    "given, the background is the truncated mean, which emitters do not raise; else the median.",
+)
+@click.option(
+    "--excess-noise", type=float, default=1.0, show_default=True, help="2 behind an EM register."
 )
 @click.option(
     "--quantum-efficiency", type=float, default=1.0, show_default=True, help="Electrons per photon."
@@ -155,8 +166,9 @@ def run(**options: Any) -> None:
     """Estimate gain, background and PSF of MOVIE, and photons at given positions.
 
     MOVIE is a zarr, TIFF, .dax, .spe, .npy or .nd2 file. It is never loaded whole: all results are
-    computed together, in one reading, or in two with positions (photons need the gain and the PSF
-    of the whole movie). They are stored in --out, for smlm_dask.open_results.
+    computed together, in one reading. What needs the gain of the whole movie takes another: the
+    background, if --offset or --read-noise is known but not --gain, and photons at --positions.
+    Results are stored in --out, for smlm_dask.open_results.
     """
     _run(Job(**options))
 
@@ -245,7 +257,7 @@ def _build(job: Job, movie: xr.DataArray, table: pd.DataFrame | None) -> Results
     """All results, lazily."""
     window, size = _window(job, movie), _size(job, movie)
     camera = _camera(job, movie, window)
-    background = background_sparse_median(movie, window=window)
+    background = estimate_background(movie, camera=camera, window=window)
     psf = estimate_psf(movie, window=min(window, PSF_WINDOW), size_pixels=size)
     results = {"camera": camera, "background": background, "psf": psf}
     if table is not None:
@@ -259,13 +271,11 @@ def _build(job: Job, movie: xr.DataArray, table: pd.DataFrame | None) -> Results
 
 def _camera(job: Job, movie: xr.DataArray, window: int) -> xr.Dataset:
     """What the user knows about the camera, or else what the movie tells."""
-    known: dict[str, Any] = {
-        "offset": job.offset,
-        "quantum_efficiency": job.quantum_efficiency,
-    }
+    names = ("offset", "read_noise", "quantum_efficiency", "excess_noise")
+    known: dict[str, Any] = {name: getattr(job, name) for name in names}
     if job.gain is None:
         return estimate_gain(movie, window=window, **known)
-    if job.positions is None:
+    if job.positions is None and None in (job.offset, job.read_noise):
         _note("the gain that is given counts for photons, and those need --positions")
     return as_camera(job.gain, **known)
 
@@ -392,6 +402,7 @@ def demo(frames: int, seed: int, out: Path | None) -> None:
             pixel_size=PIXEL_SIZE,
             out=folder / "results.zarr",
             positions=folder / "spots.csv",
+            offset=CAMERA.offset,
             quantum_efficiency=CAMERA.quantum_efficiency,
         )
     )

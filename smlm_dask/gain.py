@@ -83,13 +83,12 @@ def estimate_gain(
         nothing else of ``"corner"``. None, for ``"smlmlp"`` alone, takes the median and MAD of the
         whole movie, exactly, by counting passes over it.
     offset : float or (y, x), optional
-        Camera level without light in adu. Yields the read noise, and is passed on for the blocks that
-        need it.
+        Camera level without light in adu. Yields the read noise, unless that is given as well.
     read_noise : float, optional
-        Camera noise without light in electrons rms. Yields the offset.
+        Camera noise without light in electrons rms. Yields the offset, unless that is given as well.
     excess_noise : float
         Variance of the signal over that of its photoelectrons: 1, or 2 behind an EM register. The
-        movie cannot tell.
+        movie cannot tell. Passed on.
     quantum_efficiency : float
         Electrons for each photon; passed on.
 
@@ -98,14 +97,15 @@ def estimate_gain(
     xarray.Dataset
         All methods: ``gain`` () electron / adu, ``gain_error`` () electron / adu, ``intercept`` ()
         adu2, ``signal_mean`` (y, x) adu, ``signal_variance`` (y, x) adu2, ``bin_mean`` (bin) adu,
-        ``bin_variance`` (bin) adu2, ``bin_count`` (bin), ``quantum_efficiency`` (), ``status`` () and,
-        if it was given, ``offset``. All lazy. Where there is no line ``gain`` is NaN and ``status``
-        says why.
+        ``bin_variance`` (bin) adu2, ``bin_count`` (bin), ``quantum_efficiency`` (), ``excess_noise``
+        (), ``status`` () and, if it was given, ``offset``. All lazy. Where there is no line ``gain``
+        is NaN and ``status`` says why.
 
         ``"corner"`` and ``"ramp"``: ``slope`` () adu, ``zero_level`` and ``zero_level_error`` () adu,
         ``quality`` () bits whose words are in its ``flag_meanings``; with ``read_noise`` also
         ``offset`` and ``offset_error`` () adu, with ``offset`` also ``read_noise`` and
-        ``read_noise_error`` () electron.
+        ``read_noise_error`` () electron, with either ``variance`` () adu2 of the camera without light:
+        all that the other blocks need to know of its noise.
 
         ``"corner"``: ``leak``, ``leak_error``, ``leak_ratio`` (), ``read_variance_excess`` (y, x) adu2
         and ``hot_pixel`` (y, x). ``"smlmlp"``: ``regression`` (parameter).
@@ -114,8 +114,8 @@ def estimate_gain(
     ------
     SmlmError
         ``DimsError``, ``DtypeError``, ``TooFewFramesError`` if the movie is shorter than the window
-        or has one frame, ``ParameterError`` for a window below 2, an unknown method, offset and read
-        noise together, or what a method has no use for.
+        or has one frame, ``ParameterError`` for a window below 2, an unknown method, or what a method
+        has no use for.
 
     References
     ----------
@@ -139,6 +139,7 @@ def estimate_gain(
     if (window or len(movie)) < FEWEST_FRAMES:
         values |= _no_gain(values)
     values["quantum_efficiency"] = (), float(quantum_efficiency)
+    values["excess_noise"] = (), float(excess_noise)
     if offset is not None:
         values["offset"] = _offset(offset, movie)
     coords = {n: movie.coords[n] for n in ("y", "x", "pixel_size_y", "pixel_size_x")}
@@ -179,13 +180,6 @@ def _known(
             got=f"{read_noise} and {excess_noise}",
             wanted='neither with method="smlmlp"',
             fix='method="corner", or multiply the gain by the excess noise',
-        )
-    if offset is not None and read_noise is not None:
-        raise ParameterError(
-            "offset and read_noise",
-            got="both",
-            wanted="one of them: it yields the other",
-            fix="leave out the one you trust less",
         )
     noise = np.nan if read_noise is None else number("read_noise", read_noise, at_least=0)
     level = np.nan if offset is None else _offset(offset, movie)[1]
@@ -248,9 +242,14 @@ def _unpacked(packed: Any, bins: int, known: Known) -> Values:
     """The numbers that follow from what is known, and the curve."""
     values: Values = {name: ((), packed[i]) for i, name in enumerate(corner_line.NUMBERS)}
     values |= {name: ((), values[name][1].astype("u1")) for name in ("quality", "status")}
-    for name, given in (("read_noise", known[0]), ("offset", known[1])):
-        if isinstance(given, float) and np.isnan(given):
-            del values[name], values[f"{name}_error"]
+    offset, read_noise = (not (isinstance(n, float) and np.isnan(n)) for n in known[:2])
+    told = {"read_noise": offset and not read_noise, "offset": read_noise and not offset}
+    for name in (name for name, by_line in told.items() if not by_line):
+        del values[name], values[f"{name}_error"]
+    if not (offset or read_noise):
+        del values["variance"]
+    if offset and read_noise:
+        values["read_noise"] = (), known[1]
     begin = len(corner_line.NUMBERS)
     for k, name in enumerate(("bin_mean", "bin_variance", "bin_count")):
         values[name] = ("bin",), packed[begin + k * bins : begin + (k + 1) * bins]
@@ -324,9 +323,8 @@ def _curve(curve: Any, bins: int) -> Values:
 
 def _no_gain(values: Values) -> Values:
     """The median of few deviations is far from that of many: up to 30 % of gain, and no error shows it."""
-    numbers = ("gain", "gain_error", "offset", "offset_error", "read_noise", "read_noise_error")
-    nan: Values = {
-        n: ((), np.nan) for n in (*numbers, "zero_level", "zero_level_error") if n in values
-    }
+    found = ("gain", "zero_level", "offset", "read_noise")
+    numbers = (*found, *(f"{name}_error" for name in found), "variance")
+    nan: Values = {n: ((), np.nan) for n in numbers if n in values}
     nan |= {"quality": ((), np.uint8(0))} if "quality" in values else {}
     return nan | {"status": ((), np.uint8(Reason.TOO_FEW_FRAMES))}

@@ -102,6 +102,8 @@ def quality_words(quality: xr.DataArray) -> str:
 
 def _background(background: xr.Dataset) -> Lines:
     image = background["series"].mean(("y", "x"), dtype="f8").to_numpy()
+    if not np.isfinite(image).any() and "status" in background:
+        return [("background", f"no answer: {reason_words(background['status'])}")]
     flicker = f"frame offsets {background['series_offset'].to_numpy().std():.2g} adu (rms)"
     if "series_scale" in background:
         flicker = f"flicker {100 * background['series_scale'].to_numpy().std():.2g} % (rms)"

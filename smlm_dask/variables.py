@@ -48,6 +48,9 @@ VARIABLES: dict[str, Variable] = {
     "offset": _variable(SCALAR_OR_MAP, "adu", "camera level without light"),
     "variance": _variable(SCALAR_OR_MAP, "adu2", "camera noise variance without light"),
     "quantum_efficiency": _variable("", "1", "electrons for each photon"),
+    "excess_noise": _variable(
+        "", "1", "variance of the signal over that of its photoelectrons: 2 behind an EM register"
+    ),
     "offset_error": _variable("", "adu", "standard error of the offset"),
     "read_noise": _variable("", "electron", "camera noise without light, rms"),
     "read_noise_error": _variable("", "electron", "standard error of the read noise"),

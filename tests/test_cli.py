@@ -209,6 +209,34 @@ def test_camera_options_reach_the_camera(short: Path, tmp_path: Path) -> None:
 
 
 @no_pictures
+@pytest.mark.parametrize(
+    ("options", "known"),
+    [
+        ((), None),
+        (("--gain", 0.5, "--offset", 100), None),
+        (("--gain", 0.5, "--offset", 100, "--read-noise", 2), True),
+        (("--offset", 100), False),
+    ],
+)
+def test_noise_that_is_known_makes_the_background_a_truncated_mean(
+    folder: Path, movie: xr.DataArray, tmp_path: Path, options: tuple[Any, ...], known: bool | None
+) -> None:
+    good(run(folder / "movie.zarr", tmp_path / "r.zarr", "--size-pixels", SIZE, *options))
+    camera = None
+    if known is not None:
+        given = smlm.as_camera(0.5, offset=100.0, read_noise=2.0)
+        camera = given if known else smlm.estimate_gain(movie, offset=100.0)
+    wanted = smlm.estimate_background(movie, camera=camera)
+    xr.testing.assert_equal(stored(tmp_path / "r.zarr")["background"], wanted.compute())
+
+
+@no_pictures
+def test_a_background_without_an_answer_says_why(short: Path, tmp_path: Path) -> None:
+    text = good(run(short, tmp_path / "r.zarr", "--size-pixels", 9, "--offset", 100))
+    assert "background  no answer: no gain" in text
+
+
+@no_pictures
 @pytest.mark.parametrize("offset", [None, 100.0])
 def test_the_background_of_the_positions_counts_only_with_an_offset(
     folder: Path, movie: xr.DataArray, tmp_path: Path, offset: float | None

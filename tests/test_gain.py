@@ -159,7 +159,6 @@ def test_an_offset_map_is_selected_to_the_movie(ramp):
         ({"read_noise": 1.4}, ParameterError, "neither"),
         ({"excess_noise": 2.0}, ParameterError, "neither"),
         ({"method": "corner", "excess_noise": 0.5}, ParameterError, "from 1"),
-        ({"method": "corner", "offset": 1.0, "read_noise": 1.4}, ParameterError, "one of them"),
         ({"method": "corner", "read_noise": -1.0}, ParameterError, "from 0"),
     ],
 )
@@ -211,7 +210,35 @@ def test_the_offset_yields_the_read_noise(movie):
 
 def test_a_movie_does_not_tell_both(movie):
     found = smlm.estimate_gain(movie)
-    assert not {"offset", "read_noise"} & set(found)
+    assert not {"offset", "read_noise", "variance"} & set(found)
+
+
+@pytest.mark.parametrize("method", ["corner", "ramp"])
+@pytest.mark.parametrize(
+    "known", [{"offset": OFFSET}, {"read_noise": 1.4}, {"offset": OFFSET, "read_noise": 1.4}]
+)
+def test_what_is_known_yields_the_noise_of_the_camera(ramp, known, method):
+    movie = smlm.as_movie(ramp, pixel_size=100)
+    found = smlm.estimate_gain(movie, method=method, **known).compute()
+    wanted = (1.4 / GAIN) ** 2
+    near = 0.05 if "read_noise" in known else 0.7
+    assert abs(float(found.variance) / wanted - 1) < near
+    assert float(found.read_noise) == 1.4 if len(known) == 2 else True
+    assert [f"{n}_error" in found for n in ("offset", "read_noise")] == [
+        "offset" not in known,
+        "read_noise" not in known,
+    ]
+    assert float(found.excess_noise) == 1
+
+
+def test_the_camera_of_a_movie_is_enough_for_its_background(movie):
+    camera = smlm.estimate_gain(movie, offset=OFFSET)
+    found = smlm.estimate_background(movie, camera=camera)
+    assert (found.attrs["passes"], "contamination" in found) == (2, True)
+    gain, variance = float(camera.gain), float(camera.variance)
+    plain = smlm.as_camera(gain, offset=OFFSET, variance=variance)
+    wanted = smlm.estimate_background(movie, camera=plain)
+    np.testing.assert_allclose(found.series, wanted.series, rtol=1e-6)
 
 
 def test_the_words_of_quality_are_in_its_attributes(movie):

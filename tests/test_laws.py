@@ -97,8 +97,8 @@ TASKS = {
     "photons-own-gain": (11, 11),
     "photons-background": (16, 17),
     "photons-spatial-mean": (10, 10),
-    "photons-signal": (14, 16),
-    "readme": (17, 19),
+    "photons-signal": (19, 22),
+    "readme": (19, 22),
 }
 
 
@@ -350,7 +350,7 @@ def test_a_second_reading_is_counted() -> None:
 
 
 @pytest.mark.parametrize("upstream", laws.UPSTREAMS)
-@pytest.mark.parametrize(("name", "passes"), [("one-pass", 1), ("readme", 2)])
+@pytest.mark.parametrize(("name", "passes"), [("one-pass", 1), ("readme", 3)])
 def test_results_stored_together_read_together(
     name: str, passes: int, upstream: str, tmp_path: Path
 ) -> None:

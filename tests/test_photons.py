@@ -538,3 +538,26 @@ def test_the_fix_for_a_large_crop_fits_the_frame(scene, camera):
         small, spots.assign(background=[]), camera=camera, psf=120.0, size_pixels=7
     )
     assert fixed.sizes["emitter"] == 0
+
+
+def test_the_noise_of_a_camera_in_electrons():
+    camera = smlm.as_camera(GAIN, offset=OFFSET, read_noise=1.4, excess_noise=2.0)
+    assert abs(float(camera.variance) - (1.4 / GAIN) ** 2) < 1e-12
+    assert float(camera.excess_noise) == 2
+    gains = MAP * GAIN
+    camera = smlm.as_camera(gains, read_noise=1.4 * MAP)
+    xr.testing.assert_allclose(camera.variance.drop_attrs(), (1.4 / gains) ** 2)
+
+
+@pytest.mark.parametrize(
+    ("keywords", "words"),
+    [
+        ({"variance": 4.0, "read_noise": 1.0}, "one of them"),
+        ({"variance": -1.0}, "variance"),
+        ({"read_noise": -MAP}, "at least 0"),
+        ({"excess_noise": 0.5}, "excess_noise"),
+    ],
+)
+def test_noise_that_cannot_be(keywords, words):
+    with pytest.raises(ParameterError, match=words):
+        smlm.as_camera(1.0, **keywords)

@@ -59,6 +59,7 @@ NUMBERS = (
     "offset_error",
     "read_noise",
     "read_noise_error",
+    "variance",
     "quality",
     "status",
 )
@@ -222,7 +223,10 @@ def camera(b: Doubles, a: Doubles, known: Known) -> dict[str, Doubles]:
     gain = known.excess_noise / b
     found = {"gain": gain, "slope": b, "intercept": a, "zero_level": -a / b}
     found["offset"] = (known.read_noise**2 / gain**2 + pixels.ROUNDING - a) / b
-    found["square"] = gain**2 * (a - pixels.ROUNDING + known.offset * b)
+    square = a - pixels.ROUNDING + known.offset * b
+    told = np.isfinite(known.read_noise)
+    found["variance"] = (known.read_noise / gain) ** 2 if told else np.maximum(square, 0)
+    found["square"] = gain**2 * square
     return found
 
 
@@ -243,7 +247,7 @@ def _errors(whole: Doubles, parts: Doubles, known: Known) -> dict[str, float]:
 
 def _chosen(value: Mapping[str, float], error: Mapping[str, float], name: str) -> dict[str, float]:
     """The numbers of the smallest filter (near) or of the extrapolation (far)."""
-    names = ("gain", "slope", "intercept", "zero_level", "offset", "square")
+    names = ("gain", "slope", "intercept", "zero_level", "offset", "square", "variance")
     own, errors = ({n: d[f"{n}_{name}"] for n in names} for d in (value, error))
     ratio = value["leak"] / value["leak_far"] if value["leak_far"] else math.nan
     leak = {"leak": value["leak"], "leak_error": error["leak"], "leak_ratio": ratio}
@@ -252,7 +256,8 @@ def _chosen(value: Mapping[str, float], error: Mapping[str, float], name: str) -
 
 def numbers(value: Mapping[str, float], error: Mapping[str, float]) -> dict[str, float]:
     """Values and errors of a line by their names, with the root of the read noise's square."""
-    found = {n: value[n] for n in ("gain", "slope", "intercept", "zero_level", "offset")}
+    names = ("gain", "slope", "intercept", "zero_level", "offset", "variance")
+    found = {n: value[n] for n in names}
     found |= {f"{n}_error": error[n] for n in ("gain", "zero_level", "offset")}
     square, of_square = value["square"], error["square"]
     # Below zero only by chance: then it is no noise that can be seen.

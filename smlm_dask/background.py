@@ -24,11 +24,12 @@ from smlm_dask.kernels.background import (
     upper_median,
     window_starts,
 )
+from smlm_dask.kernels.first import first_image
 from smlm_dask.kernels.flicker import brightness, image_level, relative_brightness, row_step
 from smlm_dask.kernels.reason import Reason
 from smlm_dask.kernels.repair import NEIGHBOURS, repair, settle, weigh_neighbours
 from smlm_dask.kernels.smooth import gaussian_taps, noise_factor, smooth
-from smlm_dask.kernels.truncated import first_image, truncated_means
+from smlm_dask.kernels.truncated import truncated_means
 from smlm_dask.movie import check_movie, select_map
 from smlm_dask.variables import to_dataset
 
@@ -230,7 +231,7 @@ def estimate_background(
         rows = 20 if flicker else None
         return background_sparse_median(movie, window=window, step=step, offset_rows=rows)
     movie = check_movie(movie, minimum_frames=window)
-    numbers = [_camera_number(camera, name, movie) for name in CAMERA]
+    numbers = [_camera_number(camera, name, movie) for name in (*CAMERA, "excess_noise")]
     data, again = _graph.movie_data(movie), False
     if _graph.shares_source([data], numbers):
         data, again = _graph.second_pass([data], numbers)[0], True
@@ -271,6 +272,8 @@ def _chosen(method: str, camera: xr.Dataset | None) -> bool:
 
 
 def _camera_number(camera: Any, name: str, movie: xr.DataArray) -> Any:
+    if name not in camera:
+        return 1.0
     value = select_map(name, camera[name], movie).data
     lazy = _graph.is_lazy(value)
     return value if lazy or value.ndim else float(value)
@@ -289,36 +292,36 @@ def _truncated(
     1. A first image, rough. 2. The brightness of frames against it. 3. Truncated means of frames of
     equal brightness. 4. What needs neighbouring pixels. 5. What needs neighbouring windows.
     """
-    gain, offset, variance = numbers
+    gain, offset, variance, excess = numbers
+    shot = gain / excess  # light over its shot noise
     windows = data, starts.tolist(), window
-    first = _graph.window_map(first_image, *windows, dtype="f4", maps=numbers)
+    first = _graph.window_map(first_image, *windows, dtype="f4", maps=(shot, offset, variance))
     bright = _graph.from_array(np.ones((len(starts), window)))
     if flicker:
         step = row_step(data.shape[1:])
-        bright = _graph.window_numbers(brightness, *windows, step, first, *numbers)
+        bright = _graph.window_numbers(brightness, *windows, step, first, shot, offset, variance)
     means = _graph.window_map(
         truncated_means, *windows, lead=(3,), dtype="f4", each=(bright, first), maps=numbers
     )
-    noise = window, gain, variance
-    settled = _graph.neighbour_map(_settle, means, 0, joint, *noise, lead=(2,), dtype="f4")
-    light = _graph.neighbour_map(repair, settled, NEIGHBOURS, *noise, dtype="f4")
+    noise = window, shot, variance
+    settled = _graph.neighbour_map(_settle, means, 0, joint, *noise, lead=(3,), dtype="f4")
+    light = _graph.neighbour_map(repair, settled, NEIGHBOURS, *noise, lead=(2,), dtype="f4")
     index, share = mix(data.shape[0], starts, window)
     scale: Any = np.ones(len(index))
     if flicker:
-        levels = _graph.frame_reduce(image_level, light, light.shape[1], dtype="f8")
+        levels = _graph.frame_reduce(image_level, light[:, 0], light.shape[2], dtype="f8")
         scale = _graph.between_windows(
             relative_brightness, bright, levels, starts.tolist(), index, share
         )
+    images = "window", "y", "x"
     return {
-        "series": (
-            ("window", "y", "x"),
-            _graph.neighbour_map(_lifted, light, 0, offset, dtype="f4"),
-        ),
+        "series": (images, _graph.neighbour_map(_lifted, light, 0, offset, dtype="f4")),
+        "series_error": (images, light[:, 1]),
         "series_index": (("frame",), index),
         "series_share": (("frame",), share),
         "series_scale": (("frame",), scale),
         "series_offset": (("frame",), np.zeros(len(index))),
-        "contamination": (("window", "y", "x"), settled[:, 1]),
+        "contamination": (images, settled[:, 1]),
         "window_start": (("window",), starts),
         "window_stop": (("window",), starts + window),
         "status": ((), _graph.finish(_status, *numbers, dtype="u1")),
@@ -326,17 +329,17 @@ def _truncated(
 
 
 def _settle(packed: Any, _: int, joint: bool, frames: int, gain: Any, variance: Any) -> Any:
-    settled = settle(packed[0], gain, variance)
+    settled = settle(packed[0], frames, gain, variance)
     return weigh_neighbours(settled, frames, gain, variance) if joint else settled
 
 
 def _lifted(light: Any, _: int, offset: Any) -> NDArray[np.float32]:
     """Light above the camera's offset as a level in adu."""
-    return np.asarray(light[0] + np.asarray(offset, "f4"))
+    return np.asarray(light[0][0] + np.asarray(offset, "f4"))
 
 
-def _status(gain: Any, offset: Any, variance: Any) -> NDArray[np.uint8]:
-    known = all(np.isfinite(n).any() for n in (gain, offset, variance)) and np.max(gain) > 0
+def _status(gain: Any, *others: Any) -> NDArray[np.uint8]:
+    known = all(np.isfinite(n).any() for n in (gain, *others)) and np.nanmax(gain) > 0
     return np.asarray(Reason.OK if known else Reason.NO_GAIN, np.uint8)
 
 

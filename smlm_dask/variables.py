@@ -88,6 +88,7 @@ VARIABLES: dict[str, Variable] = {
     ),
     "noise_factor": _variable("", "1", "noise of movie minus background over noise of movie"),
     "series": _variable("window y x", "adu", "background images, one for each window of frames"),
+    "series_error": _variable("window y x", "adu", "standard error of a background image"),
     "series_index": _variable(
         "frame", "1", "entry of the series that is the background of a frame"
     ),

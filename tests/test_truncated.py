@@ -2,8 +2,9 @@
 
 import numpy as np
 import pytest
+from scipy.ndimage import convolve, map_coordinates
 
-from smlm_dask.kernels import coarse, flicker, repair, truncated
+from smlm_dask.kernels import coarse, first, flicker, repair, truncated
 from tests.statements import truncated as statement
 
 GAIN, OFFSET, READ = 0.46, 100.0, 1.4
@@ -11,12 +12,12 @@ VARIANCE = (READ / GAIN) ** 2
 CAMERA = GAIN, OFFSET, VARIANCE
 
 
-def camera_frames(light, frames, seed, gain=GAIN, read=READ):
+def camera_frames(light, frames, seed, gain=GAIN, read=READ, offset=OFFSET):
     """Samples in adu of a camera that sees ``light`` (y, x) or (frame, y, x) electrons."""
     rng = np.random.default_rng(seed)
     mean = np.broadcast_to(light, (frames, *np.shape(light)[-2:]))
     electrons = rng.poisson(mean) + rng.normal(0, read, mean.shape)
-    return np.clip(np.rint(electrons / gain + OFFSET), 0, 65535).astype("u2")
+    return np.clip(np.rint(electrons / gain + offset), 0, 65535).astype("u2")
 
 
 @pytest.fixture(scope="module")
@@ -30,12 +31,33 @@ def blinking():
 
 def means(frames, brightness=None, start=None):
     brightness = np.ones(len(frames)) if brightness is None else brightness
-    start = truncated.first_image(frames, *CAMERA) if start is None else start
+    start = first.first_image(frames, *CAMERA) if start is None else start
     return truncated.truncated_means(frames, brightness, start, *CAMERA)
 
 
 def noise(light):
     return np.sqrt(light + READ**2 + GAIN**2 / 12)
+
+
+# ------------------------------------------------------------------ where to begin
+
+
+@pytest.mark.parametrize("frames", [2, 20, 200])
+@pytest.mark.parametrize("dtype", ["u2", ">u2", "f4", "i4"])
+def test_the_first_image_is_that_of_the_statement(blinking, frames, dtype):
+    samples = blinking[0][:frames].astype(dtype)
+    got = first.first_image(samples, *CAMERA)
+    wanted = [statement.first(samples[:, y, x], *CAMERA) for y, x in np.ndindex(got.shape)]
+    np.testing.assert_allclose(got.ravel(), wanted, rtol=1e-5)
+    turned = first.first_image(samples.transpose(0, 2, 1), *CAMERA)
+    np.testing.assert_array_equal(turned, got.T)
+
+
+def test_the_first_image_is_near():
+    light = np.full((64, 64), 10.0)
+    got = (first.first_image(camera_frames(light, 200, 1), *CAMERA) - OFFSET) * GAIN
+    assert abs((got - light).mean()) / noise(10) < 0.05
+    assert (got - light).std() / noise(10) < 0.4
 
 
 # ------------------------------------------------------------------ truncated means
@@ -48,7 +70,7 @@ def maps(shape):
 
 def test_means_are_those_of_the_statement(blinking):
     frames, _ = blinking
-    start = truncated.first_image(frames, *CAMERA)
+    start = first.first_image(frames, *CAMERA)
     got = truncated.truncated_means(frames, np.ones(len(frames)), start, *maps(start.shape))
     apart = []
     for y, x in [(i % 32, i % 40) for i in range(0, 1280, 31)]:
@@ -65,7 +87,7 @@ def test_means_are_those_of_the_statement(blinking):
 def test_the_background_of_blinking_pixels_is_found(blinking):
     frames, light = blinking
     packed = means(frames)
-    error = (repair.settle(packed, GAIN, VARIANCE)[0] * GAIN - light) / noise(light)
+    error = (repair.settle(packed, 200, GAIN, VARIANCE)[0] * GAIN - light) / noise(light)
     median = (np.median(frames, axis=0) - OFFSET) * GAIN
     for columns in (slice(0, 8), slice(8, 16), slice(16, 24), slice(24, 32)):
         assert abs(error[:, columns].mean()) < 0.1
@@ -137,22 +159,85 @@ def test_expected_means_are_those_of_simulated_samples(light, gain, read):
     table = coarse.expected_means(gain, (read / gain) ** 2, 0.0, truncated.LIMITS)
     place = np.sqrt(light) * coarse.FINENESS
     for k, c in enumerate(truncated.LIMITS):
-        got = [np.interp(place, np.arange(table.shape[2]), row) for row in table[k]]
+        got = [np.interp(place, np.arange(table.shape[3]), row) for row in table[k, :, 0]]
         np.testing.assert_allclose(
             got, statement.coarse(c, light, gain, read, 400_000, 5), atol=0.006
         )
 
 
+@pytest.mark.parametrize("light", [0.3, 4.0, 20.0])
 @pytest.mark.parametrize(
-    ("light", "gain", "read"), [(1.0, 1.0, 1.0), (2.0, 2.0, 0.3), (1.0, 0.25, 0.1)]
+    ("read", "excess"), [(0.3, 1.0), (0.8, 1.0), (0.2, 2.0), (1.5, 2.0), (0.3, 1.4)]
 )
-def test_coarse_samples_have_no_bias(light, gain, read):
-    frames = camera_frames(np.full((60, 60), light), 200, 6, gain, read)
-    camera = gain, OFFSET, (read / gain) ** 2
-    start = truncated.first_image(frames, *camera)
+def test_means_of_electrons_are_those_of_simulated_ones(light, read, excess):
+    table = coarse.means_of_electrons(excess, truncated.LIMITS)
+    place = np.sqrt(light) * coarse.FINENESS, coarse.node_of(np.array(read))
+    values = statement.electrons(light, read, excess, 400_000, 5)
+    for k, c in enumerate(truncated.LIMITS):
+        got = [map_coordinates(row, [[place[1]], [place[0]]], order=1)[0] for row in table[k]]
+        wanted = statement.below(c, light, np.sqrt(excess * light + read**2), values)
+        np.testing.assert_allclose(got, wanted, atol=0.012)
+
+
+COARSE = [(1.0, 1.0, 1.0), (2.0, 2.0, 0.3), (1.0, 0.25, 0.1), (100.0, 10.0, 2.0), (9.0, 0.46, 1.4)]
+
+
+@pytest.mark.parametrize("mapped", [False, True])
+@pytest.mark.parametrize(("light", "gain", "read"), COARSE)
+def test_coarse_samples_have_no_bias(light, gain, read, mapped):
+    rng = np.random.default_rng(7)
+    shape = 60, 60
+    gains = gain * rng.normal(1, 0.05, shape) if mapped else gain
+    offsets = OFFSET + rng.uniform(-0.5, 0.5, shape) if mapped else OFFSET
+    frames = camera_frames(np.full(shape, light), 200, 6, gains, read, offsets)
+    camera = gains, offsets, (read / gains) ** 2
+    start = first.first_image(frames, *camera)
     packed = truncated.truncated_means(frames, np.ones(200), start, *camera)
-    found = repair.settle(packed, gain, camera[2])[0] * gain
+    found = repair.settle(packed, 200, gains, camera[2])[0] * gains
     assert abs(np.mean(found) - light) / np.sqrt(light + read**2 + gain**2 / 12) < 0.06
+
+
+# ------------------------------------------------------------------ electron multiplication
+
+
+@pytest.mark.parametrize("light", [1.0, 4.0, 30.0])
+@pytest.mark.parametrize("dtype", ["u2", "f4"])
+def test_multiplied_electrons_have_no_bias(light, dtype):
+    gain, read = 0.02, 0.3  # of electrons that go in
+    values = statement.electrons(light, read, 2, 200 * 3600, 6).reshape(200, 60, 60)
+    frames = np.rint(values / gain + OFFSET).clip(0).astype(dtype)
+    camera = gain / 2, OFFSET, (read / gain) ** 2  # light over its noise, which is doubled
+    start = first.first_image(frames, *camera)
+    packed = truncated.truncated_means(frames, np.ones(200), start, gain, *camera[1:], 2.0)
+    found = repair.settle(packed, 200, camera[0], camera[2])[0] * gain
+    assert abs(np.mean(found) - light) / np.sqrt(2 * light + read**2) < 0.06
+    plain = truncated.truncated_means(frames, np.ones(200), start, gain, *camera[1:])[0] * gain
+    assert abs(np.mean(plain) - light) / np.sqrt(2 * light + read**2) > 0.1
+
+
+# ------------------------------------------------------------------ maps of the camera
+
+
+def test_hot_and_unknown_pixels_tell_nothing_to_others():
+    light = np.full((120, 120), 10.0)
+    rng = np.random.default_rng(3)
+    variance = np.full(light.shape, VARIANCE)
+    odd = rng.random(light.shape) < 0.02
+    variance[odd] = VARIANCE * rng.choice([100, 1000, np.nan], odd.sum())
+    read, dark = np.sqrt(np.nan_to_num(variance, nan=VARIANCE)) * GAIN, 1000.0
+    frames = camera_frames(light, 200, 2, read=read, offset=dark)
+    start = first.first_image(frames, GAIN, dark, variance)
+    means = truncated.truncated_means(frames, np.ones(200), start, GAIN, dark, variance)
+    found = repair.settle(means, 200, GAIN, variance)
+    assert (np.isnan(found[0]) == np.isnan(variance)).all()
+    near = (convolve(odd.astype(float), np.ones((3, 3))) > 0) & ~odd
+    error = (found[0] * GAIN - light) / noise(light)
+    assert near.sum() > 200
+    assert abs(error[near].mean()) < 0.05
+    assert error[near].std() < 1.15 * error[~near & ~odd].std()
+    lost = np.isnan(variance)
+    pull = ((found[0] * GAIN - light) / (found[2] * GAIN))[odd & ~lost]
+    assert 0.8 < pull.std() < 1.1
 
 
 # ------------------------------------------------------------------ brightness
@@ -206,32 +291,36 @@ def test_repair_is_that_of_the_statement():
     windows = []
     for _ in range(9):
         light = 20 + rng.normal(0, 0.8, (20, 30)) + (rng.random((20, 30)) < 0.1) * 15
-        windows.append(np.stack([light, rng.uniform(-0.05, 0.6, light.shape)]).astype("f4"))
+        share, error = rng.uniform(-0.05, 0.6, light.shape), rng.uniform(0.5, 1, light.shape)
+        windows.append(np.stack([light, share, error]).astype("f4"))
     got = repair.repair(windows, 3, 200, GAIN, VARIANCE)
-    levels = (
-        np.stack([w[0] for w in windows])
-        * repair._scales([w[0] for w in windows], 3)[:, None, None]
-    )
-    shares = np.stack([w[1] for w in windows])
+    scales = repair._scales([w[0] for w in windows], 3)[:, None, None]
+    levels, shares, errors = np.stack(windows, axis=1)
+    levels, errors = levels * scales, errors * scales
     wanted = [
-        statement.repaired(levels[:, y, x], shares[:, y, x], 3, 200, GAIN, VARIANCE)
+        statement.repaired(
+            levels[:, y, x], shares[:, y, x], errors[:, y, x], 3, 200, GAIN, VARIANCE
+        )
         for y, x in np.ndindex(20, 30)
     ]
-    np.testing.assert_allclose(got.ravel(), wanted, rtol=1e-5)
-    assert (got < windows[3][0] - 5).any()
+    np.testing.assert_allclose(got.reshape(2, -1).T, wanted, rtol=1e-5)
+    assert (got[0] < windows[3][0] - 5).any()
 
 
 def test_one_window_is_not_repaired():
-    window = np.stack([np.full((5, 5), 3.0), np.full((5, 5), 0.9)]).astype("f4")
-    np.testing.assert_array_equal(repair.repair([window], 0, 200, GAIN, VARIANCE), window[0])
+    window = np.stack([np.full((5, 5), v) for v in (3.0, 0.9, 0.2)]).astype("f4")
+    got = repair.repair([window], 0, 200, GAIN, VARIANCE)
+    np.testing.assert_array_equal(got, window[[0, 2]])
 
 
 def test_neighbours_average_noise_away_and_keep_slopes():
     rng = np.random.default_rng(4)
     light = 20 + np.linspace(0, 10, 64) + np.zeros((64, 64))
     s = np.sqrt(light / GAIN + VARIANCE)
-    settled = np.stack([light + rng.normal(0, 0.11, light.shape) * s, np.zeros_like(light)])
-    drawn = repair.weigh_neighbours(settled.astype("f4"), 200, GAIN, VARIANCE)[0]
+    own = light + rng.normal(0, 0.11, light.shape) * s
+    settled = np.stack([own, np.zeros_like(light), 0.11 * s])
+    drawn, _, error = repair.weigh_neighbours(settled.astype("f4"), 200, GAIN, VARIANCE)
     before, after = ((image - light) / s for image in (settled[0], drawn))
     assert after.std() < before.std() / 2.5
+    assert 0.8 < ((drawn - light) / error).std() < 1.2
     assert abs(after[:, 4:-4].mean()) < 0.01

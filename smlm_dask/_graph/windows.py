@@ -144,19 +144,24 @@ def neighbour_map(
     tasks: Tasks = {}
     for j in range(n):
         first, last = max(0, j - radius), min(n, j + radius + 1)
-        entries = (block(images, i, *corner) for i in range(first, last))
+        entries = [block(images, i, *corner) for i in range(first, last)]
         near, key = (f"near-{name}", j), (name, j, *(0,) * (len(lead) + 2))
         own = [argument(a) for a in arguments]
-        tasks[near] = Task(near, _entries, *entries)
-        # Only where there is an order to keep: what stands on the top weighs too much for others to.
-        place = gathered if radius else Task
-        tasks[key] = place(key, _among, kernel, j - first, TaskRef(near), *own)
+        if radius:
+            tasks[near] = Task(near, _entries, *entries)
+            tasks[key] = gathered(key, _among, kernel, j - first, TaskRef(near), *own)
+        else:  # no order to keep: what stands on the top weighs too much for others to
+            tasks[key] = Task(key, _alone, kernel, *entries, *own)
     chunks = ((1,) * n, *((m,) for m in (*lead, *images.shape[-2:])))
     return build(name, tasks, [images, *arguments, LADDER], chunks, dtype)
 
 
 def _entries(*blocks: NDArray[Any]) -> list[NDArray[Any]]:
     return [entry[0] for entry in blocks]
+
+
+def _alone(kernel: Kernel, entry: NDArray[Any], *arguments: Any) -> NDArray[Any]:
+    return np.asarray(kernel(entry, 0, *arguments))[np.newaxis]
 
 
 def _among(kernel: Kernel, place: int, entries: Any, *arguments: Any) -> NDArray[Any]:

@@ -10,9 +10,10 @@ import numpy as np
 from numba import njit
 from numpy.typing import NDArray
 
+from smlm_dask.kernels.first import ROUNDING, flat_map
 from smlm_dask.kernels.selection import rank
 from smlm_dask.kernels.smooth import gaussian_taps, smooth
-from smlm_dask.kernels.truncated import LEVERS, ROUNDING, SLOPES
+from smlm_dask.kernels.truncated import LEVERS, SLOPES
 
 __all__ = ["NEIGHBOURS", "repair", "settle", "weigh_neighbours"]
 
@@ -24,10 +25,12 @@ STEEPEST = 0.5  # in the noise of one sample: what a rise may be
 NEAR = 0.3  # in that, too: how far the pixels around may be from a pixel, to count as they are
 TOO_HIGH = 3.5  # standard errors
 LEVEL_PIXELS = 1024
+LOSS = 2.5  # variance of a truncated mean over that of a mean of as many samples
+FEWEST = 0.2  # share of a window's frames that are background at least, as its error goes
 
 
-def settle(packed: Array, gain: Any, variance: Any) -> NDArray[np.float32]:
-    """Truncated means less what dim contamination adds: ``(3, y, x) -> (2, y, x)``.
+def settle(packed: Array, frames: int, gain: Any, variance: Any) -> NDArray[np.float32]:
+    """Truncated means less what dim contamination adds, and their errors: ``(3, y, x) -> (3, y, x)``.
 
     Contamination of flat density just above the background raises the estimates at higher limits more.
     Its density is their rise, averaged over a pixel around, and never negative.
@@ -35,39 +38,92 @@ def settle(packed: Array, gain: Any, variance: Any) -> NDArray[np.float32]:
     The noise that sets a pixel's limit was that of its own estimate, which made errors larger by a tenth
     at ten electrons and by a half at one. It is replaced by the noise at the mean of the pixels around.
 
+    Where the camera is given pixel by pixel, pixels around count by the inverse of their variance: what
+    a hot one knows is not told to others.
+
     Parameters
     ----------
     packed : (3, y, x)
         As ``truncated_means`` gives them.
+    frames : int
+        Frames of the window.
     gain, variance : float or (y, x)
-        Electrons for each adu; noise variance without light, adu2.
+        Light over its shot noise, in adu over adu2; noise variance without light, adu2.
 
     Returns
     -------
     ndarray of float32
-        Row 0: light, adu. Row 1: share of contaminated frames.
+        Row 0: light, adu. Row 1: share of contaminated frames. Row 2: standard error of the light, adu.
     """
     light, rise, share = packed
-    with np.errstate(invalid="ignore"):  # where the camera is not known
-        noise = np.sqrt(_noise2(light, gain, variance)).astype(np.float32)
-    # Beyond this the estimates stand on different light, and their difference is no rise.
-    rise = np.clip(rise, -STEEPEST * noise, STEEPEST * noise)
-    density = _smooth(rise, 1.0) / np.float32(SLOPES[2] - SLOPES[0])
-    settled = light - np.float32(SLOPES[1]) * np.maximum(density, 0)
-    apart = np.clip(_smooth(settled, 1.0) - light, -NEAR * noise, NEAR * noise)
-    with np.errstate(invalid="ignore"):
-        near = np.sqrt(_noise2(light + apart, gain, variance)).astype(np.float32)
-    return np.stack([settled + np.float32(LEVERS[1]) * (near - noise), share])
+    shape = light.shape
+    shot, floor = 1 / flat_map(gain, shape), flat_map(variance, shape) + np.float32(ROUNDING)
+    flat = light.reshape(-1)
+    noise, steep = _steep(flat, rise.reshape(-1), shot, floor)
+    weight = None
+    if np.ndim(gain) or np.ndim(variance):
+        # At one light: by the noise that each found itself, low ones would count more.
+        weight = (1 / (_level(flat) * shot + floor)).reshape(shape)
+    density = _smooth(steep.reshape(shape), 1.0, weight)
+    out = np.empty((3, *shape), np.float32)
+    _less(flat, noise, density.reshape(-1), out[0].reshape(-1))
+    around = _smooth(out[0], 1.0, weight)
+    out[1] = share
+    _at_noise_around(flat, around.reshape(-1), shot, floor, noise, frames, out.reshape(3, -1))
+    return out
 
 
-def _smooth(image: Array, sigma: float) -> Array:
-    """Gaussian mean of the known pixels."""
+def _level(light: Array) -> float:
+    known = light[:: max(1, light.size // LEVEL_PIXELS)]
+    known = known[np.isfinite(known)]
+    return max(float(np.median(known)), 0.0) if len(known) else 0.0
+
+
+@njit(nogil=True, cache=True, error_model="numpy")
+def _steep(light: Array, rise: Array, shot: Array, floor: Array) -> tuple[Array, Array]:
+    """Noise of a sample, and the rise in it.
+
+    Beyond the steepest the estimates stand on different light, and their difference is no rise.
+    """
+    noise, steep = np.empty_like(light), np.empty_like(light)
+    zero, most = np.float32(0), np.float32(STEEPEST)
+    for j in range(light.size):
+        noise[j] = np.sqrt(max(zero, light[j]) * shot[j] + floor[j])
+        steep[j] = max(-most, min(most, rise[j] / noise[j])) + zero * light[j]
+    return noise, steep
+
+
+@njit(nogil=True, cache=True, error_model="numpy")
+def _less(light: Array, noise: Array, density: Array, out: Array) -> None:
+    zero, part = np.float32(0), np.float32(SLOPES[1] / (SLOPES[2] - SLOPES[0]))
+    for j in range(light.size):
+        out[j] = light[j] - part * noise[j] * max(zero, density[j])
+
+
+@njit(nogil=True, cache=True, error_model="numpy")
+def _at_noise_around(
+    light: Array, around: Array, shot: Array, floor: Array, noise: Array, frames: int, out: Array
+) -> None:
+    """Put right the light in row 0 of ``out``, and write its error to row 2."""
+    zero, near, lever = np.float32(0), np.float32(NEAR), np.float32(LEVERS[1])
+    one, fewest, loss = np.float32(1), np.float32(FEWEST), np.float32(LOSS / frames)
+    for j in range(light.size):
+        s = noise[j]
+        apart = max(-near * s, min(near * s, around[j] - light[j]))
+        own = np.sqrt(max(zero, light[j] + apart) * shot[j] + floor[j])
+        out[0, j] += lever * (own - s)
+        out[2, j] = own * np.sqrt(loss / max(fewest, one - out[1, j])) + zero * out[0, j]
+
+
+def _smooth(image: Array, sigma: float, weight: Array | None = None) -> NDArray[np.float32]:
+    """Gaussian mean of the known pixels, by their weights if they have any."""
     known, taps = np.isfinite(image), gaussian_taps(sigma)
-    if known.all():
+    if weight is None and known.all():
         return smooth(image[np.newaxis], taps, taps)[0]
-    parts = np.stack([known, np.where(known, image, 0)]).astype(np.float32)
-    weight, mean = smooth(parts, taps, taps)
-    return np.asarray(mean / np.where(weight > 0, weight, np.nan), np.float32)
+    counts = known if weight is None else np.where(known & np.isfinite(weight), weight, 0)
+    parts = np.stack([counts, np.where(counts > 0, image, 0) * counts]).astype(np.float32)
+    weights, mean = smooth(parts, taps, taps)
+    return np.asarray(mean / np.where(weights > 0, weights, np.nan), np.float32)
 
 
 def _noise2(light: Array, gain: Any, variance: Any) -> Array:
@@ -76,7 +132,7 @@ def _noise2(light: Array, gain: Any, variance: Any) -> Array:
 
 
 def weigh_neighbours(settled: Array, frames: int, gain: Any, variance: Any) -> NDArray[np.float32]:
-    """Light drawn towards that of the pixels around, as far as its error allows: ``(2, y, x)`` again.
+    """Light drawn towards that of the pixels around, as far as its error allows: ``(3, y, x)`` again.
 
     The background is taken as a smooth image (over 2 pixels) and a part of each pixel's own, whose
     variance is what the residuals have beyond their errors. Structure finer than about 4 pixels is
@@ -84,24 +140,25 @@ def weigh_neighbours(settled: Array, frames: int, gain: Any, variance: Any) -> N
 
     Parameters
     ----------
-    settled : (2, y, x)
+    settled : (3, y, x)
         As ``settle`` gives it.
     frames : int
         Frames of the window.
     gain, variance : float or (y, x)
-        Electrons for each adu; noise variance without light, adu2.
+        Light over its shot noise, in adu over adu2; noise variance without light, adu2.
     """
-    light, share = settled
+    light, share, _ = settled
     noise2 = _noise2(light, gain, variance)
     near = np.clip(_smooth(share, 0.7), 0, 1)
-    error2 = noise2 * (2.5 / (frames * np.maximum(1 - near, 0.05)) + (0.2 * near) ** 2)
+    error2 = noise2 * (LOSS / (frames * np.maximum(1 - near, 0.05)) + (0.2 * near) ** 2)
     error2 = error2.astype(np.float32)
     weights = _smooth(1 / error2, 2.0)
     mean = _smooth(light / error2, 2.0) / weights
     excess = _smooth(((light - mean) ** 2 - 0.9 * error2) / noise2, 4.0) / _smooth(1 / noise2, 4.0)
     error2_mean = np.maximum(excess, 0) + 1 / (4 * math.pi * 2.0**2 * weights)
     drawn = (error2_mean * light + error2 * mean) / (error2_mean + error2)
-    return np.stack([drawn, share]).astype(np.float32)
+    error = np.sqrt(error2_mean * error2 / (error2_mean + error2))
+    return np.stack([drawn, share, error]).astype(np.float32)
 
 
 def repair(
@@ -115,45 +172,70 @@ def repair(
 
     Parameters
     ----------
-    windows : sequence of (2, y, x)
-        Light (adu) and share of contaminated frames of the window and of those around it.
+    windows : sequence of (3, y, x)
+        Light (adu), share of contaminated frames and error (adu) of the window and of those around it.
     place : int
         Which of them is the window.
     frames : int
         Frames of a window.
     gain, variance : float or (y, x)
-        Electrons for each adu; noise variance without light, adu2.
+        Light over its shot noise, in adu over adu2; noise variance without light, adu2.
 
     Returns
     -------
-    ndarray of float32, (y, x)
+    ndarray of float32, (2, y, x)
+        Light and its standard error, adu.
     """
-    light, share = windows[place]
+    light, share, error = windows[place]
+    out = np.stack([light, error])
+    if len(windows) == 1:
+        return out
     scales = _scales([w[0] for w in windows], place)
-    low = light.copy()
+    low = light.reshape(-1).copy()
     for window, scale in zip(windows, scales, strict=True):
-        np.fmin(low, window[0] * scale, out=low)
+        _lower(low, window[0].reshape(-1), scale)
+    gains, variances = (flat_map(m, light.shape) for m in (gain, variance))
     # Hardly any pixel is so far above the lowest of its neighbours: only those are looked at.
-    limit = TOO_HIGH * np.sqrt(_noise2(low, gain, variance) * _error2(share, frames))
-    suspect = np.flatnonzero((share > CROWDED) | (light - low > limit))
-    out = light.copy()
-    if len(suspect) and len(windows) > 1:
-        levels = np.stack(
-            [(w[0].reshape(-1)[suspect] * s) for w, s in zip(windows, scales, strict=True)]
+    flat = light.reshape(-1), share.reshape(-1), low
+    suspect = np.flatnonzero(_suspicion(*flat, frames, gains, variances))
+    if len(suspect):
+        of_pixel = [np.take(w.reshape(3, -1), suspect, axis=1) for w in windows]
+        levels, shares, errors = np.stack(of_pixel, axis=1)
+        scales = scales[:, None]
+        out.reshape(2, -1)[:, suspect] = _replace(
+            levels * scales,
+            shares,
+            errors * scales,
+            place,
+            frames,
+            gains[suspect],
+            variances[suspect],
         )
-        shares = np.stack([w[1].reshape(-1)[suspect] for w in windows])
-        gains, noises = (_of(m, light.shape, suspect) for m in (gain, variance))
-        out.reshape(-1)[suspect] = _replace(levels, shares, place, frames, gains, noises)
     return out
 
 
-def _error2(share: Array, frames: int) -> Array:
-    """Variance of a background in that of one sample."""
-    return np.asarray(2.5 / (frames * np.maximum(1 - share, 0.2)))
+@njit(nogil=True, cache=True, error_model="numpy")
+def _lower(low: Array, light: Array, scale: Any) -> None:
+    for j in range(low.size):
+        other = light[j] * scale
+        low[j] = min(low[j], other)
 
 
-def _of(values: Any, shape: tuple[int, ...], where: Array) -> Array:
-    return np.broadcast_to(np.asarray(values, np.float64), shape).reshape(-1)[where]
+@njit(nogil=True, cache=True, error_model="numpy")
+def _suspicion(
+    light: Array, share: Array, low: Array, frames: int, gain: Array, variance: Array
+) -> Array:
+    """Which pixels are crowded, or stand too high above the lowest of their neighbours."""
+    out = np.empty(light.size, np.bool_)
+    zero, one, fewest = np.float32(0), np.float32(1), np.float32(FEWEST)
+    crowded, rounding = np.float32(CROWDED), np.float32(ROUNDING)
+    most = np.float32(TOO_HIGH**2 * LOSS / frames)
+    for j in range(light.size):
+        noise2 = max(zero, low[j]) / gain[j] + variance[j] + rounding
+        above = light[j] - low[j]
+        high = above * above * max(fewest, one - share[j]) > most * noise2
+        out[j] = (share[j] > crowded) | high
+    return out
 
 
 def _scales(images: Sequence[Array], place: int) -> NDArray[np.float32]:
@@ -165,39 +247,54 @@ def _scales(images: Sequence[Array], place: int) -> NDArray[np.float32]:
     bright = known & (middle > 0.05 * np.median(middle[known])) if known.any() else known
     if not bright.any() or not np.median(middle[bright]) > 0:
         return np.ones(len(images), np.float32)
-    levels = np.median(samples[:, bright] / middle[bright], axis=1)
+    ratios = samples[:, bright] / middle[bright]
+    half = ratios.shape[1] // 2
+    levels = np.partition(ratios, half, axis=1)[:, half]
     levels = np.where(levels > 0, levels, 1)
     return np.asarray(levels[place] / levels, np.float32)
 
 
 @njit(nogil=True, cache=True, error_model="numpy")
 def _replace(
-    levels: Array, shares: Array, place: int, frames: int, gain: Array, variance: Array
+    levels: Array,
+    shares: Array,
+    errors: Array,
+    place: int,
+    frames: int,
+    gain: Array,
+    variance: Array,
 ) -> Array:
     windows, pixels = levels.shape
-    out = np.empty(pixels, np.float32)
-    order = np.empty(windows)
+    out, order = np.empty((2, pixels), np.float32), np.empty(windows)
+    near = np.exp(-np.abs(np.arange(windows) - place) / 2)
+    most = TOO_HIGH**2 * LOSS / frames
     for p in range(pixels):
-        out[p] = levels[place, p]
+        level, share = levels[place, p], shares[place, p]
+        out[0, p], out[1, p] = level, errors[place, p]
         calm = _sorted(levels[:, p], shares[:, p], order)
         if calm == 0:
             continue
-        reference = order[calm // 3]
-        noise2 = max(reference, 0.0) / gain[p] + variance[p] + ROUNDING
-        total, weights = 0.0, 0.0
-        flagged = False
+        low = order[calm // 3]
+        noise2 = most * (max(low, 0.0) / gain[p] + variance[p] + ROUNDING)
+        if not _high(level, share, low, noise2):
+            continue
+        total, weights, error2 = 0.0, 0.0, 0.0
         for i in range(windows):
-            error = math.sqrt(noise2 * 2.5 / (frames * max(1 - shares[i, p], 0.2)))
-            high = shares[i, p] > CROWDED or levels[i, p] - reference > TOO_HIGH * error
-            if i == place:
-                flagged = high
-            if not high and math.isfinite(levels[i, p]):
-                weight = math.exp(-abs(i - place) / 2) / (0.02 + max(shares[i, p], 0.0))
+            if math.isfinite(levels[i, p]) and not _high(levels[i, p], shares[i, p], low, noise2):
+                weight = near[i] / (0.02 + max(shares[i, p], 0.0))
                 total += weight * levels[i, p]
                 weights += weight
-        if flagged and weights > 0 and math.isfinite(out[p]):
-            out[p] = min(levels[place, p], total / weights)
+                error2 += (weight * errors[i, p]) ** 2
+        if total < weights * level:
+            out[0, p], out[1, p] = total / weights, math.sqrt(error2) / weights
     return out
+
+
+@njit(nogil=True, cache=True, error_model="numpy")
+def _high(level: float, share: float, low: float, noise2: float) -> bool:
+    """Whether emitters are on through most of a window, or have raised it."""
+    above = max(level - low, 0.0)
+    return share > CROWDED or above * above * max(FEWEST, 1.0 - share) > noise2
 
 
 @njit(nogil=True, cache=True, error_model="numpy")

@@ -13,30 +13,36 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterable
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 from numba import njit
 from numpy.typing import NDArray
 
-from smlm_dask.kernels.coarse import FINENESS, expected_means
-from smlm_dask.kernels.selection import bands, load_band, rank
+from smlm_dask.kernels.coarse import (
+    FINENESS,
+    STEPS,
+    expected_means,
+    means_of_electrons,
+    node_of,
+)
+from smlm_dask.kernels.first import flat_map
+from smlm_dask.kernels.selection import bands, load_band
 
-__all__ = ["LIMITS", "first_image", "truncated_means"]
+__all__ = ["LIMITS", "truncated_means"]
 
 Array = NDArray[Any]
 
 LIMITS = (0.5, 1.0, 1.5)  # of the truncated means, in standard deviations above the background
-FIRST_FRAMES = 25  # enough to begin with: the start hardly shows in the result
-ROUNDS = (2, 2, 2)  # for each limit, from the highest down: 0.02 of the noise is left
+# For each limit, from the highest down, rounds by how many frames they leave out: 0.02 of the noise is left.
+ROUNDS = ((1, 1), (1, 1), (2, 1))
 WIDTH = 512  # pixels per tile: long enough runs of a row; 200 frames of them in float32 fit the L2 cache
 UNROLL = 8
 MOST_LEFT = 0.5  # share of a step that the next may seem to be
-QUARTILE = 0.6745  # of a standard normal variable, from its median
 NEVER = 1e30  # a sample above every limit
 DIMMEST = 0.1  # brightness of a frame by which its samples are divided at most
 FINE = 20.0  # steps to an electron that stand for no steps
-ROUNDING = 1 / 12  # variance of what rounding to whole adu adds, adu2
+SEEN = 1.0  # adu2: with less camera noise it shows where the steps of the samples stand
 
 # Of a standard normal variable: density and share below each limit.
 _DENSITY = tuple(math.exp(-c * c / 2) / math.sqrt(2 * math.pi) for c in LIMITS)
@@ -58,26 +64,24 @@ SLOPES = np.array([_slope(k) for k in range(3)])
 LEVERS = np.array([(d * c + r) / (1 - d) for c, r, d in zip(LIMITS, _RATIO, DAMPING, strict=True)])
 
 
-def first_image(frames: Array, gain: Any, offset: Any, variance: Any) -> NDArray[np.float32]:
-    """Lower quartile of a few frames, and what the median of noise is above it: ``(y, x)``, adu.
+class _Noise(NamedTuple):
+    """Of pixels: shot noise (adu2) of one adu of light, other noise, electrons, place in the table."""
 
-    The median itself is light of an emitter where one is on in half of the frames, and a truncated mean
-    that begins there may stay there.
-    """
-    few = frames[:: max(1, len(frames) // FIRST_FRAMES)]
-    quartile = rank(few, len(few) // 4).astype(np.float32)
-    shape = quartile.shape
-    gain, offset, variance = (_map(m, shape) for m in (gain, offset, variance))
-    level = quartile
-    for _ in range(3):
-        with np.errstate(invalid="ignore"):  # a camera of which nothing is known
-            light = np.maximum(level - offset, 0)
-            level = quartile + np.float32(QUARTILE) * np.sqrt(light / gain + variance + ROUNDING)
-    return np.asarray(level, np.float32)
+    shot: Array
+    floor: Array
+    gain: Array
+    node: Array
+    tail: Any  # third moment of the light over ``shot^2``, for all pixels
 
 
 def truncated_means(
-    frames: Array, brightness: Array, start: Array, gain: Any, offset: Any, variance: Any
+    frames: Array,
+    brightness: Array,
+    start: Array,
+    gain: Any,
+    offset: Any,
+    variance: Any,
+    excess: Any = 1.0,
 ) -> NDArray[np.float32]:
     """Truncated means of every pixel of a window: ``(frame, y, x) -> (3, y, x)``.
 
@@ -91,6 +95,9 @@ def truncated_means(
         Where to begin, in adu with the offset.
     gain, offset, variance : float or (y, x)
         Electrons for each adu; level (adu) and noise variance (adu2) without light.
+    excess : float
+        Excess noise: variance of the light over that of shot noise alone, 2 behind a multiplying
+        register.
 
     Returns
     -------
@@ -99,73 +106,88 @@ def truncated_means(
         lowest limit to the highest, adu. Row 2: share of the frames that are brighter than
         background. NaN where a sample or a number is not finite.
     """
-    shape = frames.shape[1:]
-    out = np.full((3, *shape), np.nan, np.float32)
-    maps = [_map(m, shape) for m in (gain, offset, variance, start)]
-    mean = float(np.mean(brightness)) if len(frames) else 1.0
+    out = np.full((3, *frames.shape[1:]), np.nan, np.float32)
+    if frames.size == 0:
+        return out
+    table = _table(frames, gain, offset, variance, float(excess))
+    mean = float(np.mean(brightness))
     inverse = (1 / np.maximum(brightness / mean, DIMMEST)).astype(np.float32)
+    maps = [flat_map(m, start.shape).reshape(start.shape) for m in (gain, offset, variance, start)]
     known = np.isfinite(maps[0]) & np.isfinite(maps[2]) & (maps[0] > 0)
     maps[3] = np.where(known, maps[1] + (maps[3] - maps[1]) * np.float32(mean), np.nan)
-    band, table = np.empty((0, 0)), _table(frames, gain, offset, variance)
+    band = np.empty((0, 0))
     for rows, columns in _parts(frames):
-        part = frames[:, rows, columns]
+        part, here = frames[:, rows, columns], out[:, rows, columns]
         # Frames in one piece of memory are read where they lie.
         whole = part.flags.c_contiguous and part.dtype.isnative
         band = part.reshape(len(part), -1) if whole else load_band(part, band)
-        here = out[:, rows, columns]
-        found = np.empty((3, band.shape[1]), np.float32)
-        own = [_flat(m[rows, columns], band.shape[1]) for m in maps]
-        _of_band(band, inverse, own, table, found)
+        own = [_padded(m[rows, columns], band.shape[1]) for m in maps]
+        found = _of_band(band, inverse, own, float(excess), table)
         here[...] = found[:, : part[0].size].reshape(here.shape)
     return out
 
 
 def _parts(frames: Array) -> Iterable[tuple[slice, slice]]:
-    if frames.size == 0:
-        return ()
     return [(slice(None), slice(None))] if frames.flags.c_contiguous else bands(frames)
 
 
-def _map(values: Any, shape: tuple[int, ...]) -> Array:
-    return np.broadcast_to(np.asarray(values, np.float32), shape)
+def _padded(values: Array, pixels: int) -> Array:
+    flat = values.reshape(-1)
+    return flat if flat.size == pixels else np.append(flat, np.ones(pixels - flat.size, flat.dtype))
 
 
-def _flat(values: Array, pixels: int) -> Array:
-    flat = np.ones(pixels, np.float32)
-    flat[: values.size] = values.reshape(-1)
-    return flat
-
-
-def _table(frames: Array, gain: Any, offset: Any, variance: Any) -> NDArray[np.float32]:
-    """What is to be expected of one camera for all pixels, in whole adu; else nothing is tabulated."""
-    if frames.dtype.kind == "f" or any(np.ndim(m) for m in (gain, offset, variance)):
-        return np.empty((3, 2, 0), np.float32)
+def _table(
+    frames: Array, gain: Any, offset: Any, variance: Any, excess: float
+) -> NDArray[np.float32]:
+    """What is to be expected of one camera for all pixels in few adu, and of any other in electrons."""
+    one = not any(np.ndim(m) for m in (gain, offset, variance))
+    if frames.dtype.kind == "f" or excess != 1 or not one or float(variance) > SEEN:
+        return means_of_electrons(excess, LIMITS)
     phase = float(offset) - np.rint(float(offset))
     return expected_means(float(gain), float(variance), float(phase), LIMITS)
 
 
-def _of_band(band: Array, inverse: Array, own: list[Array], table: Array, found: Array) -> None:
+def _of_band(
+    band: Array, inverse: Array, own: list[Array], excess: float, table: Array
+) -> NDArray[np.float32]:
     """Real numbers have no step of one adu: they are put into small steps of an electron."""
     gain, offset, variance, start = own
-    if band.dtype.char in "bBhH":
-        return _band_means(band, inverse, gain, offset, variance, start, table, found)
-    scale = FINE * gain if table.shape[-1] == 0 else np.ones_like(gain)
-    band = band.astype(np.float32) * scale
-    start = np.where(np.isfinite(band).all(axis=0), start, np.nan).astype(np.float32)
-    gain, offset, variance, start = gain / scale, offset * scale, variance * scale**2, start * scale
-    _band_means(band, inverse, gain, offset, variance, start, table, found)
+    scale: Any = np.float32(1)
+    if band.dtype.kind == "f":
+        scale = FINE * gain
+        gain, offset, variance, start = (
+            1 / FINE + 0 * gain,
+            offset * scale,
+            variance * scale**2,
+            start * scale,
+        )
+    if band.dtype.char not in "bBhH":
+        band = band.astype(np.float32) * scale
+        start = np.where(np.isfinite(band).all(axis=0), start, np.nan).astype(np.float32)
+    found = np.empty((3, band.shape[1]), np.float32)
+    _band_means(
+        band, inverse, offset, start, _noise_of(gain, variance, excess, table), table, found
+    )
     found[:2] /= scale
-    return None
+    return found
+
+
+def _noise_of(gain: Array, variance: Array, excess: float, table: Array) -> _Noise:
+    floor = np.maximum(variance, 0) + np.float32(STEPS)
+    one = table.shape[2] == 1
+    node = np.zeros_like(gain) if one else node_of(np.sqrt(floor) * gain)
+    return _Noise(
+        (np.float32(excess) / gain), floor, gain, node, np.float32((2 * excess - 1) / excess)
+    )
 
 
 @njit(nogil=True, cache=True, error_model="numpy")
 def _band_means(
     band: Array,
     inverse: Array,
-    gain: Array,
     offset: Array,
-    variance: Array,
     start: Array,
+    noise: _Noise,
     table: Array,
     out: Array,
 ) -> None:
@@ -177,37 +199,35 @@ def _band_means(
         part = slice(first, min(first + WIDTH, pixels))
         _cut(band, part, inverse, offset, start, base, tile)
         levels[:] = 0
-        own = gain[part], variance[part]
+        own = _Noise(
+            noise.shot[part], noise.floor[part], noise.gain[part], noise.node[part], noise.tail
+        )
         before = 2
         for c in (2, 1, 0):
             levels[c] = levels[before]
-            _approach(tile, c, base, own[0], own[1], table[c], levels[c], counts[c])
+            _approach(tile, c, base, own, table[c], levels[c], counts[c])
             before = c
-        _write(levels, base, own[0], own[1], table[1], counts, frames, out[:, part])
+        _write(levels, base, own, table[1], counts, frames, out[:, part])
 
 
 @njit(nogil=True, cache=True, error_model="numpy")
 def _approach(
-    tile: Array,
-    c: int,
-    base: Array,
-    gain: Array,
-    variance: Array,
-    table: Array,
-    level: Array,
-    count: Array,
+    tile: Array, c: int, base: Array, own: _Noise, table: Array, level: Array, count: Array
 ) -> None:
     """Improve the background of each pixel of a tile, from limit `c`."""
+    pixels = own.shot.size
     total, limit = np.empty(WIDTH, np.float32), np.zeros(WIDTH, np.float32)
-    noise, before = np.empty(gain.size, np.float32), np.zeros(gain.size, np.float32)
-    share, mean = np.empty(gain.size, np.float32), np.empty(gain.size, np.float32)
-    for _ in range(ROUNDS[c]):
-        light = base[: gain.size] + level[: gain.size]
-        _noise(light, gain, variance, noise)
+    noise, before = np.empty(pixels, np.float32), np.zeros(pixels, np.float32)
+    share, mean = np.empty(pixels, np.float32), np.empty(pixels, np.float32)
+    for every in ROUNDS[c]:
+        light = base[:pixels] + level[:pixels]
+        _noise(light, own, noise)
         _limit(c, level, noise, limit)
-        _count(tile, limit, count, total)
-        _expect(c, light, gain, noise, table, share, mean)
+        _count(tile, every, limit, count, total)
+        _expect(c, light, own, noise, table, share, mean)
         _step(c, noise, mean, count, total, before, level)
+        if every > 1:  # of other samples: what is left of it is not known
+            before[:] = 0
 
 
 @njit(nogil=True, cache=True, error_model="numpy")
@@ -233,12 +253,12 @@ def _cut(
 
 
 @njit(nogil=True, cache=True, error_model="numpy")
-def _noise(light: Array, gain: Array, variance: Array, noise: Array) -> None:
+def _noise(light: Array, own: _Noise, noise: Array) -> None:
     """Write to `noise` the standard deviation of one sample of each pixel."""
-    zero, rounding = np.float32(0), np.float32(ROUNDING)
-    for j in range(gain.size):
+    zero = np.float32(0)
+    for j in range(light.size):
         b = max(zero, light[j])
-        noise[j] = np.sqrt(b / gain[j] + variance[j] + rounding)
+        noise[j] = np.sqrt(b * own.shot[j] + own.floor[j])
 
 
 @njit(nogil=True, cache=True, error_model="numpy")
@@ -250,7 +270,7 @@ def _limit(c: int, level: Array, noise: Array, limit: Array) -> None:
 
 
 @njit(nogil=True, cache=True, error_model="numpy", fastmath={"contract"})
-def _count(tile: Array, limit: Array, count: Array, total: Array) -> None:
+def _count(tile: Array, every: int, limit: Array, count: Array, total: Array) -> None:
     """Number and sum of what lies below the limit; of the sample that straddles it, a part.
 
     A sample is uniform on its step, whose lower end is given. The mean of its part ``q`` below the limit
@@ -258,7 +278,7 @@ def _count(tile: Array, limit: Array, count: Array, total: Array) -> None:
     """
     zero, half, one = np.float32(0), np.float32(0.5), np.float32(1)
     own, numbers, amounts = limit.copy(), np.zeros(WIDTH, np.float32), np.zeros(WIDTH, np.float32)
-    for b in range(tile.shape[0]):
+    for b in range(0, tile.shape[0], every):
         for j in range(WIDTH):
             number, amount, top = numbers[j], amounts[j], own[j]
             for i in range(UNROLL):
@@ -275,25 +295,38 @@ def _count(tile: Array, limit: Array, count: Array, total: Array) -> None:
 
 @njit(nogil=True, cache=True, error_model="numpy")
 def _expect(
-    c: int, light: Array, gain: Array, noise: Array, table: Array, share: Array, mean: Array
+    c: int, light: Array, own: _Noise, noise: Array, table: Array, share: Array, mean: Array
 ) -> None:
     """Share of background below its limit and mean there: from the table, else by the skewness."""
     z, density, normal = np.float32(LIMITS[c]), np.float32(_DENSITY[c]), np.float32(_SHARE[c])
     zero, one, six = np.float32(0), np.float32(1), np.float32(6)
     bend, tilt = (z * z - one) * density / six, z * z * z / six
-    for j in range(gain.size):
+    for j in range(light.size):
         s, b = noise[j], max(zero, light[j])
-        skewness = b / (gain[j] * gain[j] * s * s * s)
+        skewness = own.tail * b * own.shot[j] * own.shot[j] / (s * s * s)
         share[j] = normal - skewness * bend
         mean[j] = -density * (one + skewness * tilt) / share[j]
-    last = table.shape[1] - 1
-    for j in range(gain.size if last > 0 else 0):
-        place = np.sqrt(max(zero, light[j]) * gain[j]) * np.float32(FINENESS)
-        if place < last:
-            k = int(place)
-            part = place - np.float32(k)
-            share[j] = table[0, k] + part * (table[0, k + 1] - table[0, k])
-            mean[j] = table[1, k] + part * (table[1, k + 1] - table[1, k])
+    last, most = np.float32(table.shape[2] - 1), np.float32(table.shape[1] - 1)
+    for j in range(light.size):
+        if own.node[j] <= most:
+            place = np.sqrt(max(zero, light[j]) * own.gain[j]) * np.float32(FINENESS)
+            if place < last:
+                share[j], mean[j] = _between(table, own.node[j], place)
+
+
+@njit(nogil=True, cache=True, error_model="numpy")
+def _between(table: Array, node: Any, place: Any) -> tuple[Any, Any]:
+    """Both entries of the table at a place between its nodes and columns."""
+    i, k = int(node), int(place)
+    after = min(i + 1, table.shape[1] - 1)
+    down, right = node - np.float32(i), place - np.float32(k)
+    one = np.float32(1)
+    weights = (one - down) * (one - right), (one - down) * right, down * (one - right), down * right
+    found = (np.float32(0), np.float32(0))
+    places = (i, k), (i, k + 1), (after, k), (after, k + 1)
+    for w, (n, p) in zip(weights, places):  # noqa: B905
+        found = found[0] + w * table[0, n, p], found[1] + w * table[1, n, p]
+    return found
 
 
 @njit(nogil=True, cache=True, error_model="numpy")
@@ -323,20 +356,14 @@ def _step(
 
 @njit(nogil=True, cache=True, error_model="numpy")
 def _write(
-    levels: Array,
-    base: Array,
-    gain: Array,
-    variance: Array,
-    table: Array,
-    counts: Array,
-    frames: int,
-    out: Array,
+    levels: Array, base: Array, own: _Noise, table: Array, counts: Array, frames: int, out: Array
 ) -> None:
-    noise, share = np.empty(gain.size, np.float32), np.empty(gain.size, np.float32)
-    light, mean = base[: gain.size] + levels[1, : gain.size], np.empty(gain.size, np.float32)
-    _noise(light, gain, variance, noise)
-    _expect(1, light, gain, noise, table, share, mean)
-    for j in range(gain.size):
+    pixels = own.shot.size
+    noise, share = np.empty(pixels, np.float32), np.empty(pixels, np.float32)
+    light, mean = base[:pixels] + levels[1, :pixels], np.empty(pixels, np.float32)
+    _noise(light, own, noise)
+    _expect(1, light, own, noise, table, share, mean)
+    for j in range(pixels):
         out[0, j] = light[j]
         out[1, j] = levels[2, j] - levels[0, j]
         out[2, j] = 1 - counts[1, j] / (frames * share[j]) + 0 * light[j]

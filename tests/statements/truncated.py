@@ -12,6 +12,16 @@ from scipy.stats import norm
 Array = NDArray[Any]
 
 
+def first(samples: Array, gain: float, offset: float, variance: float) -> float:
+    """Where to begin: the median of eleven minima of three samples, lifted by what noise does to it."""
+    apart = [i * len(samples) // 33 for i in range(33)]
+    fifth = np.median([samples[apart[k::11]].min() for k in range(11)])
+    level = fifth + 1 / gain
+    for _ in range(3):
+        level = fifth + 0.8193 * math.sqrt(max(level - offset, 0) / gain + variance + 1 / 12)
+    return float(level)
+
+
 def truncated_mean(samples: Array, c: float, start: float, gain: float, variance: float) -> float:
     """The background whose truncated mean is that of the samples (light in adu), after many steps."""
     lam = norm.pdf(c) / norm.cdf(c)
@@ -24,8 +34,9 @@ def truncated_mean(samples: Array, c: float, start: float, gain: float, variance
     return b
 
 
-def noise(b: float, gain: float, variance: float) -> float:
-    return math.sqrt(max(b, 0) / gain + variance + 1 / 12)
+def noise(b: float, gain: float, variance: float, steps: float = 1 / 6) -> float:
+    """Of a sample that was rounded and is taken as uniform on its step."""
+    return math.sqrt(max(b, 0) / gain + variance + steps)
 
 
 def expected(c: float, b: float, gain: float, variance: float) -> tuple[float, float]:
@@ -53,29 +64,52 @@ def brightness(frame: Array, light: Array, gain: float, offset: float, variance:
 
 
 def repaired(
-    levels: Array, shares: Array, place: int, frames: int, gain: float, variance: float
-) -> float:
-    """One pixel of the window at ``place``, among the levels (window,) of its neighbours."""
+    levels: Array,
+    shares: Array,
+    errors: Array,
+    place: int,
+    frames: int,
+    gain: float,
+    variance: float,
+) -> tuple[float, float]:
+    """Level and error of one pixel of the window at ``place``, among its neighbours (window,)."""
+    own = float(levels[place]), float(errors[place])
     calm = np.sort(levels[shares <= 0.45])
     if len(calm) == 0:
-        return float(levels[place])
+        return own
     reference = calm[len(calm) // 3]
-    s = noise(reference, gain, variance)
+    s = noise(reference, gain, variance, 1 / 12)
     error = s * np.sqrt(2.5 / (frames * np.maximum(1 - shares, 0.2)))
     flagged = (shares > 0.45) | (levels - reference > 3.5 * error)
     if not flagged[place] or flagged.all():
-        return float(levels[place])
+        return own
     weight = np.exp(-np.abs(np.arange(len(levels)) - place) / 2) / (0.02 + np.maximum(shares, 0))
-    mean = np.sum((weight * levels)[~flagged]) / np.sum(weight[~flagged])
-    return float(min(levels[place], mean))
+    weight = weight[~flagged] / np.sum(weight[~flagged])
+    mean = float(np.sum(weight * levels[~flagged]))
+    mean_error = math.sqrt(np.sum((weight * errors[~flagged]) ** 2))
+    return (mean, mean_error) if mean < own[0] else own
+
+
+def electrons(light: float, read: float, excess: float, samples: int, seed: int) -> Array:
+    """Simulated electrons, each multiplied by a gamma variable of mean 1 and variance ``excess - 1``."""
+    rng = np.random.default_rng(seed)
+    count = rng.poisson(light, samples).astype(float)
+    if excess > 1:
+        count = rng.gamma(count / (excess - 1), excess - 1)
+    return np.asarray(count + rng.normal(0, read, samples))
+
+
+def below(c: float, light: float, s: float, values: Array) -> tuple[float, float]:
+    """Share below the limit and mean there, in ``s`` from the background."""
+    low = values[values < light + c * s]
+    return len(low) / len(values), (low.mean() - light) / s
 
 
 def coarse(
     c: float, light: float, gain: float, read: float, samples: int, seed: int
 ) -> tuple[float, float]:
-    """Share below the limit and mean there of simulated samples; ``light`` and ``read`` in electrons."""
-    rng = np.random.default_rng(seed)
-    values = np.rint((rng.poisson(light, samples) + rng.normal(0, read, samples)) / gain)
+    """The same of samples that are rounded, and uniform on their steps."""
+    values = np.rint(electrons(light, read, 1, samples, seed) / gain)
     b, variance = light / gain, (read / gain) ** 2
     s = noise(b, gain, variance)
     part = np.clip(b + c * s - values + 0.5, 0, 1)

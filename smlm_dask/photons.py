@@ -241,7 +241,7 @@ def _check_size(how: str | CropFit, size: tuple[int, int]) -> None:
 
 
 def _check_one_place(camera: Calibration) -> None:
-    for name in ("offset", "variance"):
+    for name in ("gain", "offset", "variance"):
         if isinstance(camera, xr.Dataset) and name in camera and camera[name].ndim:
             raise ParameterError(
                 "camera",
@@ -391,16 +391,29 @@ def _plan(
 def _sensor(
     movie: xr.DataArray, camera: Calibration, how: str | CropFit, flat: bool
 ) -> tuple[Any, ...]:
-    """Gain and quantum efficiency; offset, where the method needs it; variance, where known."""
-    numbers = _scalar(camera, "gain"), _scalar(camera, "quantum_efficiency", 1.0)
+    """Gain and quantum efficiency; offset, variance and excess noise, where the method needs them."""
+    gain = _gain(movie, camera)
+    numbers = gain, _scalar(camera, "quantum_efficiency", 1.0)
     if how == "weighted":
         return *numbers, 0.0 if flat else _offset(movie, camera)
     if isinstance(how, str):
-        return numbers
+        _check_no_padding(how, gain)
+        return *numbers, _offset(movie, camera) if np.ndim(gain) else 0.0
     known = isinstance(camera, xr.Dataset) and "offset" in camera
     # A background of the movie has the offset in it; NaN says that nobody knows how much.
     offset = np.nan if flat and not known else _offset(movie, camera)
-    return *numbers, offset, _variance(movie, camera)
+    excess = _scalar(camera, "excess_noise", 1.0)
+    return *numbers, offset, _variance(movie, camera), excess
+
+
+def _check_no_padding(how: str, gain: Any) -> None:
+    if how == "border-padded" and np.ndim(gain):
+        raise ParameterError(
+            "method",
+            got="border-padded, and a map of gains",
+            wanted="a gain for all pixels, since padding is zeros before anything is calibrated",
+            fix='method="border"',
+        )
 
 
 def _shape(how: str | CropFit, psf: Calibration | None, table: pd.DataFrame) -> tuple[Any, ...]:
@@ -450,6 +463,14 @@ def _widths(psf: Calibration | None, own: tuple[bool, ...]) -> tuple[Any, Any, A
         sigma = _scalar(psf, "psf")
         return sigma, sigma, 0.0
     return _scalar(psf, "sigma_y"), _scalar(psf, "sigma_x"), _scalar(psf, "theta", 0.0)
+
+
+def _gain(movie: xr.DataArray, camera: Calibration) -> Any:
+    """A number, or a map of what lies under the movie."""
+    gain = camera["gain"] if isinstance(camera, xr.Dataset) and "gain" in camera else camera
+    if isinstance(gain, xr.DataArray) and gain.ndim:
+        return select_map("gain", gain, movie).data
+    return _scalar(camera, "gain")
 
 
 def _plain(value: Any) -> Any:

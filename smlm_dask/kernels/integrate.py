@@ -9,9 +9,15 @@ from numpy.typing import NDArray
 
 from smlm_dask.kernels.border import border_sums, remove_border_background
 from smlm_dask.kernels.crops import Crops, inside, place
-from smlm_dask.kernels.photons import Sensor, likelihood_fits, weighted_sums
+from smlm_dask.kernels.photons import (
+    calibrated_borders,
+    calibrated_sums,
+    likelihood_fits,
+    weighted_sums,
+)
 from smlm_dask.kernels.projection import Background
 from smlm_dask.kernels.reason import Reason
+from smlm_dask.kernels.sensor import Sensor
 from smlm_dask.kernels.spots import Spline, Spots, Straight, Turned
 
 __all__ = [
@@ -53,6 +59,10 @@ LIKELIHOOD = (
     "status",
 )
 
+LEAST_SHARE = (
+    0.5  # of the pixels of a crop, and of the light on it, that the camera must be known of
+)
+
 
 class Knowledge(NamedTuple):
     """What `likelihood.fit_crops` is told beside the numbers of each emitter."""
@@ -71,16 +81,32 @@ def integrate_border(
     image_offset: Array,
     size: tuple[int, int],
     padding: bool,
-    gain: float,
+    gain: float | Array,
     quantum_efficiency: float,
+    offset: float | Array,
 ) -> NDArray[np.float64]:
-    """Photons as the sum of each crop above the median of its border; the columns of ``BORDER``."""
-    del images, image_index, image_offset  # the border is the background
-    y0, x0 = rows[:, 0].astype("i8"), rows[:, 1].astype("i8")
-    total, level = border_sums(block, frame, y0, x0, size, padding=padding).T
-    photons = total * _photons_per_adu(gain, quantum_efficiency)
-    crops = place(block, frame, y0, x0, size)
-    return np.column_stack([photons, level, _status(photons, crops, np.isnan(total))])
+    """Photons as the sum of each crop above the median of its border; the columns of ``BORDER``.
+
+    With a map of gains, ``border_level`` is that of a pixel of mean gain and offset.
+    """
+    crops = _crops(block, frame, rows, size)
+    if np.ndim(gain):
+        background = _background(crops, 0.0, offset, images, image_index, image_offset)
+        total, level = calibrated_borders(crops, background, Sensor(gain, offset)).T
+        photons = total / quantum_efficiency
+        level, known = level / _mean(gain) + _mean(offset), np.any(gain > 0)
+    else:
+        columns = crops.index, crops.y0, crops.x0, size
+        total, level = border_sums(block, *columns, padding=padding).T
+        photons = total * _photons_per_adu(gain, quantum_efficiency)
+        known = np.isnan(total)
+    return np.column_stack([photons, level, _status(photons, crops, known)])
+
+
+def _mean(values: float | Array) -> np.floating[Any]:
+    """Mean of the numbers that are known; NaN, without a warning, of none."""
+    known = np.isfinite(values)
+    return np.sum(values, where=known) / np.float64(known.sum() or np.nan)
 
 
 def without_border(crops: Array) -> Array:
@@ -97,7 +123,7 @@ def integrate_weighted(
     image_offset: Array,
     size: tuple[int, int],
     pixel: tuple[float, float],
-    gain: float,
+    gain: float | Array,
     quantum_efficiency: float,
     offset: float | Array,
     own: tuple[bool, bool, bool],
@@ -109,12 +135,18 @@ def integrate_weighted(
     the knots along y, x and z of a spline and its coefficients.
     """
     scale = _photons_per_adu(gain, quantum_efficiency)
-    crops = _crops(block, frame, rows, size)
-    background = _background(crops, rows, scale, offset, images, image_index, image_offset)
+    crops, light = _crops(block, frame, rows, size), rows[:, 5]
     spots, shaped = _spots(rows, size, pixel, own, psf)
-    sums = weighted_sums(crops, background, spots)
-    photons = sums[:, 0] * scale
-    status = _status(photons, crops, np.isfinite(scale), sums[:, 1], shaped)
+    under = offset, images, image_index, image_offset
+    if np.ndim(gain):
+        background = _background(crops, 0.0, *under)
+        light = light * quantum_efficiency
+        sums = calibrated_sums(crops, background, Sensor(gain, 0.0), spots, light)
+        photons = sums[:, 0] / quantum_efficiency
+    else:
+        sums = weighted_sums(crops, _background(crops, light / scale, *under), spots)
+        photons = sums[:, 0] * scale
+    status = _status(photons, crops, np.isfinite(scale).any(), sums[:, 1], shaped)
     return np.column_stack([photons, sums[:, 1:], status])
 
 
@@ -129,38 +161,53 @@ def integrate_likelihood(
     read_noise: float,
     size: tuple[int, int],
     pixel: tuple[float, float],
-    gain: float,
+    gain: float | Array,
     quantum_efficiency: float,
     offset: float | Array,
     variance: float | Array | None,
+    excess_noise: float,
     own: tuple[bool, bool, bool],
     *psf: float | Array,
 ) -> NDArray[np.float64]:
     """Photons by likelihood, with their errors; the columns of ``LIKELIHOOD``.
 
     ``variance`` is that of the camera without light, in adu^2; without it ``read_noise``, in
-    electrons, counts. The rest as for `integrate_weighted`.
+    electrons, counts. The variance of light is ``excess_noise`` times its electrons. The rest as for
+    `integrate_weighted`.
     """
-    scale = _photons_per_adu(gain, quantum_efficiency)
     crops = _crops(block, frame, rows, size)
-    background = _background(crops, rows, scale, offset, images, image_index, image_offset)
+    background = _background(crops, 0.0, offset, images, image_index, image_offset)
     spots, shaped = _spots(rows, size, pixel, own, psf)
+    if excess_noise != 1:  # in units of light that have the variance of their number
+        gain, quantum_efficiency = gain / excess_noise, quantum_efficiency / excess_noise
+        read_noise = read_noise / excess_noise
     # An offset that nobody knows is part of the images that are given, and counts as light.
     dark = 0.0 if np.size(images) and np.isnan(offset).all() else offset
-    unknown = variance is None or np.isnan(variance).all()
-    read = read_noise**2 if unknown else np.asarray(variance) * gain**2
-    sensor = Sensor(gain, dark, read + gain**2 / 12)  # a whole number of adu is off by up to half
+    sensor = _noisy(gain, dark, variance, read_noise)
     error = rows[:, 6] * (1.0 if knowledge.relative else quantum_efficiency)
-    fits = likelihood_fits(crops, background, sensor, spots, error, **knowledge._asdict())
-    fits[:, :4] /= quantum_efficiency if gain > 0 else np.nan
-    status = _status(fits[:, :5].sum(axis=1), crops, np.isfinite(scale), fits[:, 5], shaped)
+    told = {"light": rows[:, 5] * quantum_efficiency, **knowledge._asdict()}
+    fits = likelihood_fits(crops, background, sensor, spots, error, **told)
+    fits[:, :4] /= quantum_efficiency
+    few = (fits[:, 6] > 0) & (fits[:, 6] < LEAST_SHARE)
+    fits[few] = np.nan
+    status = _status(fits[:, :5].sum(axis=1), crops, np.any(gain > 0), fits[:, 5], shaped)
+    status[few & (status == Reason.NOT_FINITE)] = Reason.TOO_FEW_PIXELS
     fits[status != Reason.OK, :5] = np.nan
     return np.column_stack([fits[:, :5], status])
 
 
-def _photons_per_adu(gain: float, quantum_efficiency: float) -> float:
+def _noisy(
+    gain: float | Array, dark: float | Array, variance: float | Array | None, read_noise: float
+) -> Sensor:
+    """The camera, with a variance in adu^2, or one in electrons if that is not known."""
+    if variance is None or np.isnan(variance).all():
+        return Sensor(gain, dark, 0.0, read_noise**2)
+    return Sensor(gain, dark, variance)
+
+
+def _photons_per_adu(gain: float | Array, quantum_efficiency: float) -> Any:
     """NaN, the mark of no answer, also for a gain that cannot be."""
-    return float(gain) / float(quantum_efficiency) if gain > 0 else np.nan
+    return np.where(gain > 0, gain, np.nan) / quantum_efficiency
 
 
 def _crops(block: Array, frame: Array, rows: Array, size: tuple[int, int]) -> Crops:
@@ -169,15 +216,13 @@ def _crops(block: Array, frame: Array, rows: Array, size: tuple[int, int]) -> Cr
 
 def _background(
     crops: Crops,
-    rows: Array,
-    scale: float,
+    level: float | Array,
     offset: float | Array,
     images: Array,
     image_index: Array,
     image_offset: Array,
 ) -> Background:
     """What lies under the crops: a level for each above the offset, or an image for each frame."""
-    level = rows[:, 5] / scale
     if np.size(images):
         return Background(crops, level, images, image_index, image_offset)
     if not np.ndim(offset):
@@ -185,7 +230,7 @@ def _background(
     # A map of the camera's offset is a background image for all frames.
     frames = len(crops.frames)
     zeros = np.zeros(frames, "i8"), np.zeros(frames)
-    return Background(crops, level, np.asarray(offset, "f4")[None], *zeros)
+    return Background(crops, level, np.asarray(offset)[None], *zeros)
 
 
 def _spots(
@@ -212,7 +257,7 @@ def _spots(
 def _status(
     photons: Array,
     crops: Crops,
-    gain: Array | bool,
+    gain: Array | np.bool,
     psf_sum: Array | None = None,
     shaped: Array | None = None,
 ) -> NDArray[np.float64]:

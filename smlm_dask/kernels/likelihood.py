@@ -38,6 +38,7 @@ def fit_crops(
     shape: Array,
     signal: Array,
     spread: Array,
+    pixels: Array,
     error: Array,
     relative: bool,
     known: int,
@@ -51,7 +52,10 @@ def fit_crops(
     shape : ndarray, shape (n, pixels)
         Part of the light of an emitter that falls on each pixel; sums to 1 over the plane, not the crop.
     signal, spread : ndarray, shape (n, pixels)
-        Counts above the background that is known, and the variance of each count without an emitter.
+        Counts above the background that is known, and the variance of each count without an emitter:
+        infinite, with a signal of 0, for a pixel that is left out.
+    pixels : ndarray, shape (n,)
+        How many are not left out.
     error : ndarray, shape (n,)
         Standard deviation of the known background: electrons, or, where ``relative``, in units of the
         noise of one pixel.
@@ -66,7 +70,8 @@ def fit_crops(
     keep = np.ones(shape.shape[1])
     for k in range(len(out)):
         keep[:] = 1.0
-        _fit(shape[k], signal[k], spread[k], keep, error[k], relative, known, robust, out[k])
+        columns = shape[k], signal[k], spread[k], keep
+        _fit(*columns, pixels[k], error[k], relative, known, robust, out[k])
 
 
 @numba.njit(nogil=True, cache=True, error_model="numpy")
@@ -75,19 +80,20 @@ def _fit(
     signal: Array,
     spread: Array,
     keep: Array,
+    pixels: float,
     error: float,
     relative: bool,
     known: int,
     robust: bool,
     out: Array,
 ) -> None:
-    photons, level = 0.0, signal.mean() if known == FREE else 0.0
+    photons, level = 0.0, signal.sum() / pixels if known == FREE else 0.0
     own, precision = error, _precision(error, known)
     # Twice where the error is relative: noise of a level that is told too low would hold it there.
     for _ in range(2 if relative else 1):
         moments = _moments(shape, signal, spread, keep, 0.0, level)
         if relative:
-            own = error * math.sqrt(signal.size / moments[2])
+            own = error * math.sqrt(pixels / moments[2])
             precision = _precision(own, known)
         photons, level = _solve(moments, precision)
     photons, level = _converge(shape, signal, spread, keep, precision, photons, level)
@@ -97,7 +103,7 @@ def _fit(
     moments = _moments(shape, signal, spread, keep, photons, level)
     out[0], out[2] = photons, level
     out[1], out[3] = _errors(moments, precision, own)
-    out[4] = _excess(shape, signal, spread, photons, level)
+    out[4] = _excess(shape, signal, spread, pixels, photons, level)
 
 
 @numba.njit(nogil=True, cache=True, error_model="numpy")
@@ -181,11 +187,13 @@ def _errors(moments: Moments, precision: float, error: float) -> tuple[float, fl
 
 
 @numba.njit(nogil=True, cache=True, error_model="numpy", fastmath=ANY_ORDER)
-def _excess(shape: Array, signal: Array, spread: Array, photons: float, level: float) -> float:
+def _excess(
+    shape: Array, signal: Array, spread: Array, pixels: float, photons: float, level: float
+) -> float:
     """Chi-square of all pixels, in standard deviations above what noise alone gives."""
     chi2 = 0.0
     for i in range(shape.size):
         residual = signal[i] - level - photons * shape[i]
         chi2 += residual * residual / _variance(spread[i], level, photons, shape[i])
-    free = shape.size - 1
-    return (chi2 - free) / math.sqrt(2.0 * max(free, 1))
+    free = pixels - 1
+    return (chi2 - free) / math.sqrt(2.0 * max(free, 1.0))

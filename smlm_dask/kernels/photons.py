@@ -2,26 +2,28 @@
 
 Each kernel goes through the crops a batch at a time. One loop makes the shapes and does not know
 the type of the frames (`spots`); small ones multiply them with the pixels where they lie
-(`projection`), or bring the pixels of the batch together (`crops`) for the fit (`likelihood`). No
+(`projection`), or bring the pixels of the batch together (`sensor`) for the fit (`likelihood`). No
 array of all crops or shapes is made, and a new type of frames compiles quickly.
 """
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from smlm_dask.kernels.crops import Crops, Place, batch_length, column, gather, slices
+from smlm_dask.kernels.border import border_sums
+from smlm_dask.kernels.crops import Crops, batch_length, column, place, slices
 from smlm_dask.kernels.likelihood import RESULTS, fit_crops
 from smlm_dask.kernels.projection import Background, project
+from smlm_dask.kernels.sensor import Sensor, electrons
 from smlm_dask.kernels.spots import Spots
 
-__all__ = ["Sensor", "likelihood_fits", "weighted_sums"]
+__all__ = ["calibrated_borders", "calibrated_sums", "likelihood_fits", "weighted_sums"]
 
 Array = NDArray[Any]
+NO_IMAGES = np.empty((0, 0, 0)), np.empty(0, np.int64), np.empty(0)
 
 
 def weighted_sums(crops: Crops, background: Background, spots: Spots) -> NDArray[np.float64]:
@@ -51,46 +53,57 @@ def weighted_sums(crops: Crops, background: Background, spots: Spots) -> NDArray
     return sums
 
 
-@dataclass(frozen=True)
-class Sensor:
-    """What turns adu into electrons whose variance is known.
+def calibrated_sums(
+    crops: Crops, background: Background, sensor: Sensor, spots: Spots, light: ArrayLike
+) -> NDArray[np.float64]:
+    """`weighted_sums` in electrons, of crops whose pixels have gains of their own.
 
-    Attributes
+    Parameters
     ----------
-    gain : float
-        Electrons for each adu.
-    dark : float or ndarray, shape (Y, X)
-        Level without light, adu.
-    read : float or ndarray, shape (Y, X)
-        Variance without light, electron^2, that of rounding to whole adu included.
+    crops, background, spots
+        As for `weighted_sums`.
+    sensor : Sensor
+        The camera. Without a number for one pixel of a crop there is no sum.
+    light : array_like, shape (n,) or ()
+        Electrons in each pixel to subtract beside the background.
     """
-
-    gain: float
-    dark: float | Array
-    read: float | Array
-
-    def electrons(self, place: Place, signal: Array, spread: Array) -> Array:
-        """Turn counts and what lies under them into counts above it and their variance, in place.
-
-        Returns the mean of the light under each crop, in electrons.
-        """
-        signal -= spread
-        signal *= self.gain
-        spread -= _under(self.dark, place, spread)
-        spread *= self.gain
-        light: Array = spread.mean(axis=(1, 2))
-        spread += _under(self.read, place, spread)
-        return light
+    sums = np.empty((len(crops.valid), 3))
+    for batch in electrons(crops, background, sensor, light, spots.length):
+        own, model = sums[batch.part], spots.sums(batch.part, sums[batch.part])
+        pixels = _of_their_own(batch.signal, crops.size)
+        project(pixels, Background(pixels, 0.0, *NO_IMAGES), slice(None), model, own)
+        own[batch.pixels < batch.signal.shape[1], 0] = np.nan
+    sums[~crops.valid] = np.nan
+    return sums
 
 
-def _under(value: float | Array, place: Place, like: Array) -> float | Array:
-    """A number, or the pixels of a map that lie under some crops."""
-    if np.ndim(value) == 0:
-        return float(value)
-    _, valid, index, y0, x0 = place
-    out = np.empty_like(like)
-    gather((np.asarray(value)[None], valid, np.zeros_like(index), y0, x0), out)
-    return out
+def calibrated_borders(crops: Crops, background: Background, sensor: Sensor) -> NDArray[np.float64]:
+    """`border.border_sums` in electrons, of crops whose pixels have gains of their own.
+
+    Parameters
+    ----------
+    crops : Crops
+        Where the pixels are.
+    background : Background
+        The camera's level, and nothing else.
+    sensor : Sensor
+        The camera. Without a number for one pixel of a crop there is no sum.
+    """
+    sums = np.empty((len(crops.valid), 2))
+    length = batch_length(len(sums), 8 * crops.size[0] * crops.size[1])
+    for batch in electrons(crops, background, sensor, 0.0, length):
+        pixels = _of_their_own(batch.signal, crops.size)
+        own = border_sums(pixels.frames, pixels.index, pixels.y0, pixels.x0, crops.size)
+        own[batch.pixels < batch.signal.shape[1]] = np.nan
+        sums[batch.part] = own
+    sums[~crops.valid] = np.nan
+    return sums
+
+
+def _of_their_own(signal: Array, size: tuple[int, int]) -> Crops:
+    """A batch of pixels as given crops."""
+    zeros = np.zeros(len(signal), np.int64)
+    return place(signal.reshape(-1, *size), np.arange(len(signal)), zeros, zeros, size)
 
 
 def likelihood_fits(
@@ -100,6 +113,7 @@ def likelihood_fits(
     spots: Spots,
     error: ArrayLike,
     *,
+    light: ArrayLike = 0.0,
     relative: bool,
     known: int,
     robust: bool,
@@ -111,39 +125,48 @@ def likelihood_fits(
     crops : Crops
         Where the pixels are.
     background : Background
-        What lies under them, with the camera's offset in it.
+        What lies under them in adu, with the camera's offset in it.
     sensor : Sensor
-        The camera.
+        The camera. Pixels without a number are left out.
     spots : Spots
         Shapes of the emitters.
     error : array_like, shape (n,) or ()
         Standard deviation of the background; with the three others as for `likelihood.fit_crops`.
+    light : array_like, shape (n,) or ()
+        Electrons in each pixel that lie under a crop beside the background.
     relative, known, robust
         What the error is relative to, what is known of the background, whether to leave pixels out.
 
     Returns
     -------
-    ndarray of float64, shape (n, 6)
+    ndarray of float64, shape (n, 7)
         The columns of ``likelihood.RESULTS`` in electrons, with ``level`` the mean of all light under
-        the emitter, and the sum of the shape over the crop as in `weighted_sums`. All but the last
-        are NaN where the crop leaves the frame, or a column of the shape is not finite, or a width
-        not positive, or no light falls on the crop.
+        the emitter, the sum of the shape over the crop as in `weighted_sums`, and the share of pixels,
+        or of the shape if less, that is not left out. All but these are NaN where the crop leaves the
+        frame, or a column of the shape is not finite, or a width not positive, or no light falls on
+        the crop.
     """
     n, error = len(crops.valid), column(error, len(crops.valid))
-    out = np.empty((n, len(RESULTS) + 1))
+    out = np.empty((n, len(RESULTS) + 2))
     length = min(spots.length, batch_length(n, 8 * crops.size[0] * crops.size[1]))
-    batch, sums = np.empty((3, length, *crops.size)), np.empty((length, 3))
-    for part in slices(n, length):
-        place = crops.part(part)
-        k = place[1].size
-        shape, signal, spread = batch[:, :k]
-        spots.plane(part, shape, sums[:k])
-        gather(place, signal)
-        background.gather(part, place, spread)
-        light = sensor.electrons(place, signal, spread)
-        p, x, v = (a.reshape(k, -1) for a in (shape, signal, spread))
-        own = error[part].astype(np.float64)
-        fit_crops(p, x, v, own, relative, known, robust, out[part, :-1])
-        out[part, 2] += light
-        out[part, -1] = sums[:k, 1]
+    shape, sums = np.empty((length, *crops.size)), np.empty((length, 3))
+    for part, signal, spread, mean, pixels in electrons(crops, background, sensor, light, length):
+        k, own = len(signal), out[part]
+        spots.plane(part, shape[:k], sums[:k])
+        p = shape[:k].reshape(k, -1)
+        columns = pixels, error[part].astype(np.float64)
+        fit_crops(p, signal, spread, *columns, relative, known, robust, own[:, :-2])
+        own[:, 2] += mean
+        own[:, -2] = sums[:k, 1]
+        own[:, -1] = pixels / p.shape[1]
+        some = np.flatnonzero(pixels < p.shape[1])
+        if some.size:
+            own[some, -1] = np.minimum(own[some, -1], _light_left(p[some], spread[some]))
     return out
+
+
+def _light_left(shape: Array, spread: Array) -> NDArray[np.float64]:
+    """Share of the light on each crop that falls on pixels that are not left out."""
+    left = np.where(spread < np.inf, shape, 0.0).sum(axis=1)
+    with np.errstate(invalid="ignore"):  # no light at all
+        return np.asarray(left / shape.sum(axis=1))

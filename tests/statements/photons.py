@@ -95,12 +95,23 @@ def plane_gaussian(size, mu_y, mu_x, sigma_y, sigma_x, theta, pixel):
     return peak * pixel[0] * pixel[1] / (2 * np.pi * sigma_y * sigma_x)
 
 
+def electrons(counts, under, gain, dark, variance, light):
+    """Signal and variance of a crop, the mean light under it, and which pixels count."""
+    known = (gain > 0) & np.isfinite(dark) & (variance >= 0)
+    mean = np.where(known, (under - dark) * gain + light, 0.0)
+    signal = np.where(known, (counts - under) * gain - light, 0.0)
+    spread = np.where(known, mean + (variance + 1 / 12) * gain**2, np.inf)
+    return signal, spread, mean.sum() / known.sum(), known
+
+
 def likelihood(p, x, v, error, relative, known, robust):
     """Photons and their error, level and its error, excess of chi-square; all arrays are (pixels,).
 
-    ``x`` are the counts above the background that is known, ``v`` their variance without an emitter.
+    ``x`` are the counts above the background that is known, ``v`` their variance without an emitter,
+    infinite in a pixel that is left out, of which nothing is used.
     ``known`` is "prior", "fixed" or "free".
     """
+    p, x, v = (a[np.isfinite(v)] for a in (p, x, v))
     keep = np.ones(p.size)
     photons, level = 0.0, x.mean() if known == "free" else 0.0
 

@@ -11,6 +11,7 @@ import smlm_dask as smlm
 from smlm_dask import CropFit
 from smlm_dask.errors import DimsError, ParameterError
 from smlm_dask.kernels.reason import Reason
+from smlm_dask.simulate import Camera, Emitters, Light
 from tests.statements import photons as statement
 
 GAIN, OFFSET, QE, PIXEL, SIGMA = 0.46, 100.0, 0.82, 100.0, 120.0
@@ -191,3 +192,56 @@ def test_what_does_not_go_with_a_map_of_gains(scene):
     for method in ("weighted", "border"):
         with pytest.raises(ParameterError, match="no offset"):
             photons_of(movie, table, camera.drop_vars("offset"), method=method)
+
+
+# ------------------------------------------------------------------ electron multiplication
+
+
+def one_emitter(camera, seed):
+    """An emitter that is always on, in the middle of 5000 small frames."""
+    emitters = Emitters(number=1, photons=300.0, exponential=False, off_frames=0.0)
+    movie, truth = smlm.simulate_movie(
+        5000, (13, 13), emitters=emitters, camera=camera, light=Light(background=2.0), seed=seed
+    )
+    known = smlm.as_camera(
+        truth.mean_gain, offset=float(camera.offset), variance=float(truth.variance.mean())
+    )
+    known = known.assign(
+        quantum_efficiency=truth.quantum_efficiency, excess_noise=truth.excess_noise
+    )
+    return movie, smlm.truth_table(truth).assign(background_error=0.0), known
+
+
+@pytest.mark.parametrize("method", ["map", "free"])
+def test_errors_grow_by_the_root_of_the_excess_noise(method):
+    register = Camera(gain=20.0, read_noise=40.0, em_gain=200.0)
+    movie, table, camera = one_emitter(register, 3003)
+    assert camera.excess_noise == 2
+    found = photons_of(movie, table, camera, method=method)
+    error, sampling = found.photons.to_numpy() - 300, 1 / np.sqrt(2 * len(table))
+    assert abs(error.mean()) < 3.5 * error.std() / np.sqrt(len(error))
+    assert (error / found.photons_error).std() == pytest.approx(1, abs=3.5 * sampling + 0.01)
+    assert abs(found.chi2_z.mean()) < 0.1
+    plain = photons_of(movie, table, camera.drop_vars("excess_noise"), method=method)
+    assert (error / plain.photons_error).std() > 1.35
+    lazy = camera.assign(excess_noise=camera.excess_noise.chunk())
+    np.testing.assert_array_equal(
+        photons_of(movie, table, lazy, method=method).photons, found.photons
+    )
+
+
+def test_sums_do_not_know_the_excess_noise(scene):
+    movie, table, camera = scene
+    for method in ("weighted", "border"):
+        one, two = (
+            photons_of(movie[:9], table[:9], camera.assign(excess_noise=n), method=method)
+            for n in (1.0, 2.0)
+        )
+        np.testing.assert_array_equal(one.photons, two.photons)
+
+
+@pytest.mark.parametrize("bad", [0.0, -1.0, np.inf, "2"])
+def test_excess_noise_that_cannot_be(scene, bad):
+    movie, table, camera = scene
+    with pytest.raises(ParameterError, match="excess_noise"):
+        photons_of(movie, table, camera.assign(excess_noise=((), bad)))

@@ -26,8 +26,8 @@ class CropFit:
         11 x 11.
     background_error : float
         Standard deviation of the background that is given, in units of the noise of one pixel in one
-        frame; 0 where it is known exactly: else the photons' errors are up to 8 % too large. A column
-        ``background_error`` (photon / pix) of the table comes before it.
+        frame; 0 where it is known exactly. A column ``background_error`` (photon / pix) of the table
+        comes before it, and the ``series_error`` of a background.
     position_error : float
         Standard deviation of the positions along each axis, nm: the PSF is widened by it. 0 where the
         PSF's width was measured on these very positions. A column ``position_error`` of the table comes
@@ -40,7 +40,7 @@ class CropFit:
     """
 
     background: Literal["prior", "fixed", "free"] = "prior"
-    background_error: float = 0.1
+    background_error: float = 0.05
     position_error: float = 0.0
     robust: bool = False
     read_noise: float = 1.4

@@ -153,7 +153,8 @@ def integrate_photons(
     _check_size(how, size)
     if crops:
         _check_one_place(camera)
-    light = _light(movie, background)
+    errors = isinstance(how, CropFit) and "background_error" not in table
+    light = _light(movie, background, errors)
     needed, defaults = _columns(how, light.flat, crops), _defaults(how)
     frames, rows = rows_of(movie, table, size, needed, defaults)
     sensor, shape = _sensor(movie, camera, how, light.flat), _shape(how, psf, table)
@@ -210,8 +211,11 @@ class _Light:
             data, *frames = _graph.second_pass(local, outer)
             return replace(self, data=data, series=frames[0] if frames else self.series)
         images, offset = map(_graph.from_array, (self.series.images, self.series.offset))
-        data, images, offset = _graph.second_pass([self.data, images, offset], outer)
-        return replace(self, data=data, series=replace(self.series, images=images, offset=offset))
+        told = [] if self.series.error is None else [_graph.from_array(self.series.error)]
+        data, images, offset, *told = _graph.second_pass([self.data, images, offset, *told], outer)
+        error = told[0] if told else None
+        series = replace(self.series, images=images, offset=offset, error=error)
+        return replace(self, data=data, series=series)
 
 
 def _as_frames(crops: xr.DataArray) -> xr.DataArray:
@@ -266,7 +270,9 @@ def _size(movie: xr.DataArray, size_pixels: int | tuple[int, int]) -> tuple[int,
     return int(height), int(width)
 
 
-def _light(movie: xr.DataArray, background: xr.Dataset | xr.DataArray | None) -> _Light:
+def _light(
+    movie: xr.DataArray, background: xr.Dataset | xr.DataArray | None, errors: bool
+) -> _Light:
     data = _graph.whole_frames(_graph.movie_data(movie))
     if background is None:
         return _Light(data, None, flat=False)
@@ -276,7 +282,10 @@ def _light(movie: xr.DataArray, background: xr.Dataset | xr.DataArray | None) ->
         return _Light(data, _graph.cut_like(background.data, data), flat=True)
     if isinstance(background, xr.Dataset) and "series" in background:
         _check_series(movie, background)
-        return _Light(data, _series(background), flat=True)
+        series = _series(background)
+        if errors and "series_error" in background:
+            series = replace(series, error=background["series_error"].data)
+        return _Light(data, series, flat=True)
     raise DimsError(
         "background",
         got=f"{type(background).__name__} with dims {tuple(getattr(background, 'dims', ()))}",
@@ -300,8 +309,9 @@ def _series(background: xr.Dataset) -> _graph.Series:
 
 def _check_series(movie: xr.DataArray, background: xr.Dataset) -> None:
     """An image for each frame, among images of the movie's pixels."""
-    mixed = "series_share" in background
-    for name, dims in (SERIES | (dict.fromkeys(SHARES, ("frame",)) if mixed else {})).items():
+    mixed, told = "series_share" in background, "series_error" in background
+    wanted = SERIES | (dict.fromkeys(SHARES, ("frame",)) if mixed else {})
+    for name, dims in (wanted | ({"series_error": SERIES["series"]} if told else {})).items():
         if name not in background or background[name].dims != dims:
             raise DimsError(
                 f"background.{name}",
@@ -314,6 +324,8 @@ def _check_series(movie: xr.DataArray, background: xr.Dataset) -> None:
         _check_same(movie, background[name], tuple(d for d in dims if d != "window"))
     _check_level("background.series", background["series"])
     _check_level("background.series_offset", background["series_offset"])
+    if told:
+        _check_level("background.series_error", background["series_error"])
     index, images = background["series_index"], background.sizes["window"]
     known = not _graph.is_lazy(index.data)
     if index.dtype.kind not in "iu" or (known and not (0 <= index.min() <= index.max() < images)):

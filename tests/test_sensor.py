@@ -9,7 +9,7 @@ import xarray as xr
 
 import smlm_dask as smlm
 from smlm_dask import CropFit
-from smlm_dask.errors import DimsError, ParameterError
+from smlm_dask.errors import DimsError, ParameterError, SmlmError
 from smlm_dask.kernels.reason import Reason
 from smlm_dask.simulate import Camera, Emitters, Light
 from tests.statements import photons as statement
@@ -245,3 +245,99 @@ def test_excess_noise_that_cannot_be(scene, bad):
     movie, table, camera = scene
     with pytest.raises(ParameterError, match="excess_noise"):
         photons_of(movie, table, camera.assign(excess_noise=((), bad)))
+
+
+# ------------------------------------------------------------------ errors of a background's images
+
+ALIKE, COMMON = (
+    2.0,
+    0.4,
+)  # what neighbouring errors add up to, and what all pixels of a crop have alike
+
+
+@pytest.fixture(scope="module")
+def uncertain():
+    """A movie on 50 images that are wrong, and how wrong."""
+    random, n, each = np.random.default_rng(3002), 6000, 120
+    centre, p = shapes(n, random)
+    level = OFFSET + 50 * QE / GAIN
+    sigma = 0.4 * np.sqrt(50 * QE) / GAIN
+    images = n // each
+    wrong = np.sqrt(ALIKE) * random.normal(0, sigma, (images, SIZE, SIZE))
+    wrong += COMMON * sigma * random.normal(size=(images, 1, 1))
+    electrons = random.poisson(QE * (50 + PHOTONS * p)) + random.normal(0, 1.4, p.shape)
+    movie = smlm.as_movie(np.rint(electrons / GAIN + OFFSET), pixel_size=PIXEL)
+    y, x = centre * PIXEL
+    table = pd.DataFrame({"frame": np.arange(n), "x": x, "y": y})
+    at = ("window", "y", "x")
+    background = xr.Dataset(
+        {
+            "series": (at, level + wrong),
+            "series_error": (at, np.full(wrong.shape, sigma, "f4")),
+            "series_index": ("frame", np.arange(n) // each),
+            "series_offset": ("frame", np.zeros(n)),
+        },
+        movie.coords,
+    )
+    camera = smlm.as_camera(GAIN, offset=OFFSET, variance=(1.4 / GAIN) ** 2, quantum_efficiency=QE)
+    return movie, table, camera, background
+
+
+@pytest.mark.parametrize("method", ["map", "fixed", "free"])
+def test_errors_of_images_are_errors_of_photons(uncertain, method):
+    movie, table, camera, background = uncertain
+    found = photons_of(movie, table, camera, background=background, method=method)
+    error = found.photons.to_numpy() - PHOTONS
+    # 50 images: the errors of 120 emitters on one of them are alike.
+    assert (error / found.photons_error).std() == pytest.approx(1, abs=0.05)
+    blind = photons_of(
+        movie, table, camera, background=background.drop_vars("series_error"), method=method
+    )
+    assert (error / blind.photons_error).std() > 1.05
+    lazy = photons_of(
+        movie.chunk(frame=70), table, camera, background=background.chunk(), method=method
+    )
+    np.testing.assert_array_equal(lazy.photons, found.photons)
+
+
+def test_errors_of_images_are_those_of_the_nearer_one(uncertain):
+    movie, table, camera, background = uncertain
+    mixed = background.assign(
+        series_share=("frame", np.where(np.arange(len(movie)) % 2, 0.9, 0.1)),
+        series_scale=("frame", np.full(len(movie), 0.5)),
+        series=background.series * 0 + 150.0,
+        offset=((), OFFSET),
+    )
+    first = xr.zeros_like(mixed.series_error) + 3.0
+    two = mixed.assign(series_error=first.where(mixed.window == 0, 6.0))
+    rows = table[:120]
+    found = photons_of(movie, rows, camera, background=two)
+    even, odd = (
+        photons_of(movie, rows, camera, background=mixed.assign(series_error=first * (1 + k)))
+        for k in (0, 1)
+    )
+    np.testing.assert_array_equal(found.photons[::2], even.photons[::2])
+    np.testing.assert_array_equal(found.photons[1::2], odd.photons[1::2])
+    assert (even.photons_error < odd.photons_error).all()
+
+
+def test_an_error_of_the_table_comes_before_those_of_the_images(uncertain):
+    movie, table, camera, background = uncertain
+    movie, background = movie[:60], background.isel(frame=slice(60))
+    table = table[:60].assign(background_error=0.0)
+    found, wanted = (
+        photons_of(movie, table, camera, background=b)
+        for b in (background, background.drop_vars("series_error"))
+    )
+    np.testing.assert_array_equal(found.photons, wanted.photons)
+
+
+def test_errors_that_cannot_be(uncertain):
+    movie, table, camera, background = uncertain
+    for wrong in (
+        background.series_error.isel(window=0),
+        background.series_error.astype(str),
+        background.series_error.assign_attrs(units="photon"),
+    ):
+        with pytest.raises(SmlmError, match=r"background\.series_error"):
+            photons_of(movie, table, camera, background=background.assign(series_error=wrong))

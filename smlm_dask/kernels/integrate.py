@@ -15,7 +15,7 @@ from smlm_dask.kernels.photons import (
     likelihood_fits,
     weighted_sums,
 )
-from smlm_dask.kernels.projection import Background
+from smlm_dask.kernels.projection import NONE, Background
 from smlm_dask.kernels.reason import Reason
 from smlm_dask.kernels.sensor import Sensor
 from smlm_dask.kernels.spots import Spline, Spots, Straight, Turned
@@ -79,6 +79,7 @@ def integrate_border(
     images: Array,
     image_index: Array,
     image_offset: Array,
+    image_error: Array,
     size: tuple[int, int],
     padding: bool,
     gain: float | Array,
@@ -91,7 +92,7 @@ def integrate_border(
     """
     crops = _crops(block, frame, rows, size)
     if np.ndim(gain):
-        background = _background(crops, 0.0, offset, images, image_index, image_offset)
+        background = _background(crops, 0.0, offset, images, image_index, image_offset, image_error)
         total, level = calibrated_borders(crops, background, Sensor(gain, offset)).T
         photons = total / quantum_efficiency
         level, known = level / _mean(gain) + _mean(offset), np.any(gain > 0)
@@ -121,6 +122,7 @@ def integrate_weighted(
     images: Array,
     image_index: Array,
     image_offset: Array,
+    image_error: Array,
     size: tuple[int, int],
     pixel: tuple[float, float],
     gain: float | Array,
@@ -137,7 +139,7 @@ def integrate_weighted(
     scale = _photons_per_adu(gain, quantum_efficiency)
     crops, light = _crops(block, frame, rows, size), rows[:, 5]
     spots, shaped = _spots(rows, size, pixel, own, psf)
-    under = offset, images, image_index, image_offset
+    under = offset, images, image_index, image_offset, image_error
     if np.ndim(gain):
         background = _background(crops, 0.0, *under)
         light = light * quantum_efficiency
@@ -157,6 +159,7 @@ def integrate_likelihood(
     images: Array,
     image_index: Array,
     image_offset: Array,
+    image_error: Array,
     knowledge: Knowledge,
     read_noise: float,
     size: tuple[int, int],
@@ -172,11 +175,12 @@ def integrate_likelihood(
     """Photons by likelihood, with their errors; the columns of ``LIKELIHOOD``.
 
     ``variance`` is that of the camera without light, in adu^2; without it ``read_noise``, in
-    electrons, counts. The variance of light is ``excess_noise`` times its electrons. The rest as for
-    `integrate_weighted`.
+    electrons, counts. Errors of images count where the rows have none. The variance of light is
+    ``excess_noise`` times its electrons. The rest as for `integrate_weighted`.
     """
     crops = _crops(block, frame, rows, size)
-    background = _background(crops, 0.0, offset, images, image_index, image_offset)
+    under = images, image_index, image_offset, image_error if knowledge.relative else NONE
+    background = _background(crops, 0.0, offset, *under)
     spots, shaped = _spots(rows, size, pixel, own, psf)
     if excess_noise != 1:  # in units of light that have the variance of their number
         gain, quantum_efficiency = gain / excess_noise, quantum_efficiency / excess_noise
@@ -221,10 +225,11 @@ def _background(
     images: Array,
     image_index: Array,
     image_offset: Array,
+    image_error: Array,
 ) -> Background:
     """What lies under the crops: a level for each above the offset, or an image for each frame."""
     if np.size(images):
-        return Background(crops, level, images, image_index, image_offset)
+        return Background(crops, level, images, image_index, image_offset, image_error)
     if not np.ndim(offset):
         return Background(crops, level + offset, images, image_index, image_offset)
     # A map of the camera's offset is a background image for all frames.

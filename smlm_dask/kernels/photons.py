@@ -16,14 +16,17 @@ from numpy.typing import ArrayLike, NDArray
 from smlm_dask.kernels.border import border_sums
 from smlm_dask.kernels.crops import Crops, batch_length, column, place, slices
 from smlm_dask.kernels.likelihood import RESULTS, fit_crops
-from smlm_dask.kernels.projection import Background, project
+from smlm_dask.kernels.projection import NONE, Background, project
 from smlm_dask.kernels.sensor import Sensor, electrons
 from smlm_dask.kernels.spots import Spots
 
 __all__ = ["calibrated_borders", "calibrated_sums", "likelihood_fits", "weighted_sums"]
 
 Array = NDArray[Any]
-NO_IMAGES = np.empty((0, 0, 0)), np.empty(0, np.int64), np.empty(0)
+# Of the error of a background's pixels, what all pixels of a crop have alike: a bias of 0.2, as much again
+# where the light flickers, and 0.5 where emitters are dense.
+COMMON = 0.4
+NO_IMAGES = NONE, np.empty(0, np.int64), np.empty(0)
 
 
 def weighted_sums(crops: Crops, background: Background, spots: Spots) -> NDArray[np.float64]:
@@ -131,7 +134,8 @@ def likelihood_fits(
     spots : Spots
         Shapes of the emitters.
     error : array_like, shape (n,) or ()
-        Standard deviation of the background; with the three others as for `likelihood.fit_crops`.
+        Standard deviation of the background, where its images have none of their own; with the three
+        others as for `likelihood.fit_crops`.
     light : array_like, shape (n,) or ()
         Electrons in each pixel that lie under a crop beside the background.
     relative, known, robust
@@ -150,12 +154,15 @@ def likelihood_fits(
     out = np.empty((n, len(RESULTS) + 2))
     length = min(spots.length, batch_length(n, 8 * crops.size[0] * crops.size[1]))
     shape, sums = np.empty((length, *crops.size)), np.empty((length, 3))
-    for part, signal, spread, mean, pixels in electrons(crops, background, sensor, light, length):
+    relative = relative and not background.has_errors
+    for part, signal, spread, mean, pixels, unsure in electrons(
+        crops, background, sensor, light, length
+    ):
         k, own = len(signal), out[part]
+        level_error = COMMON * unsure if background.has_errors else error[part].astype(np.float64)
         spots.plane(part, shape[:k], sums[:k])
         p = shape[:k].reshape(k, -1)
-        columns = pixels, error[part].astype(np.float64)
-        fit_crops(p, signal, spread, *columns, relative, known, robust, own[:, :-2])
+        fit_crops(p, signal, spread, pixels, level_error, relative, known, robust, own[:, :-2])
         own[:, 2] += mean
         own[:, -2] = sums[:k, 1]
         own[:, -1] = pixels / p.shape[1]

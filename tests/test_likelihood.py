@@ -17,7 +17,7 @@ from smlm_dask import CropFit
 from smlm_dask.crop_fit import KNOWN
 from smlm_dask.errors import ParameterError, TableError
 from smlm_dask.kernels.crops import place
-from smlm_dask.kernels.likelihood import RESULTS, fit_crops
+from smlm_dask.kernels.likelihood import RESULTS, blur_errors, fit_crops
 from smlm_dask.kernels.photons import likelihood_fits
 from smlm_dask.kernels.projection import Background
 from smlm_dask.kernels.reason import Reason
@@ -70,6 +70,27 @@ def test_a_fit_equals_its_statement(seed, known, relative, robust, light, error,
     for found, *crop in zip(out, *inputs, strict=True):
         wanted = statement.likelihood(*crop, error, relative, known, robust)
         np.testing.assert_allclose(found, wanted, rtol=1e-6, atol=1e-6)
+
+
+@pytest.mark.parametrize("known", sorted(KNOWN))
+@pytest.mark.parametrize("error", [0.0, 0.7])
+def test_errors_of_positions_equal_their_statement(known, error):
+    random = np.random.default_rng(4)
+    mu, sigma = random.uniform(300, 600, (2, 8)), random.uniform(90, 160, (2, 8))
+    p, sharp = (plane((11, 10), mu, s).reshape(8, -1) for s in (np.hypot(sigma, 40), sigma))
+    v = random.uniform(5, 20, p.shape)
+    x = random.normal(np.linspace(-50, 2000, 8)[:, None] * sharp, np.sqrt(v))
+    out = np.empty((8, len(RESULTS)))
+    columns = np.full(8, 110.0), np.full(8, error), False, KNOWN[known], False
+    fit_crops(p, x, v, *columns, out)
+    found = out.copy()
+    blur_errors(p, sharp, v, KNOWN[known], found)
+    free, fixed = known == "free", known == "fixed" or error == 0
+    precision = 0.0 if free else np.inf if fixed else 1 / error**2
+    for before, after, *crop in zip(out, found, p, sharp, v, strict=True):
+        own = statement.blur_error(*crop, before[0], before[2], precision)
+        np.testing.assert_allclose(after[1], np.hypot(before[1], own), rtol=1e-9)
+        np.testing.assert_array_equal(after[[0, 2, 3, 4]], before[[0, 2, 3, 4]])
 
 
 @pytest.mark.parametrize("theta", [None, 0.0, 33.0])
@@ -274,6 +295,19 @@ def test_the_crop_corrects_a_background_that_is_off():
     assert error["fixed"] < 1.2 * error["map"] < 1.2 * 1.3 * error[unsure] < -5 < error["free"] < 3
     told = photons_of(crops, high.assign(background_error=1.5))
     assert told.background.mean() == pytest.approx(50, abs=0.5)
+
+
+@pytest.mark.parametrize("photons", [1000, 10000])
+@pytest.mark.parametrize("method", ["prior", "fixed", "free"])
+def test_errors_hold_what_positions_do(photons, method):
+    crops, table = scene(6000, photons, 10, seed=20)
+    shift = np.random.default_rng(2).normal(0, 30, (2, len(table)))
+    moved = table.assign(x=table.x + shift[0], y=table.y + shift[1])
+    fit = CropFit(background=method, background_error=0.01, position_error=30.0)
+    found = photons_of(crops, moved, method=fit)
+    assert bias_and_pull(found, photons)[1] == pytest.approx(1, abs=0.02 + 3.5 / np.sqrt(12000))
+    sharp = CropFit(background=method, background_error=0.01)
+    assert bias_and_pull(photons_of(crops, moved, method=sharp), photons)[1] > 1.05
 
 
 def test_uncertain_positions_widen_the_psf():

@@ -181,7 +181,9 @@ def integrate_likelihood(
     crops = _crops(block, frame, rows, size)
     under = images, image_index, image_offset, image_error if knowledge.relative else NONE
     background = _background(crops, 0.0, offset, *under)
-    spots, shaped = _spots(rows, size, pixel, own, psf)
+    blur, model = rows[:, 7], (rows, size, pixel, own, psf)
+    spots, shaped = _spots(*model, blur)
+    sharp = _spots(*model)[0] if (blur > 0).any() else None
     if excess_noise != 1:  # in units of light that have the variance of their number
         gain, quantum_efficiency = gain / excess_noise, quantum_efficiency / excess_noise
         read_noise = read_noise / excess_noise
@@ -190,7 +192,7 @@ def integrate_likelihood(
     sensor = _noisy(gain, dark, variance, read_noise)
     error = rows[:, 6] * (1.0 if knowledge.relative else quantum_efficiency)
     told = {"light": rows[:, 5] * quantum_efficiency, **knowledge._asdict()}
-    fits = likelihood_fits(crops, background, sensor, spots, error, **told)
+    fits = likelihood_fits(crops, background, sensor, spots, error, sharp=sharp, **told)
     fits[:, :4] /= quantum_efficiency
     few = (fits[:, 6] > 0) & (fits[:, 6] < LEAST_SHARE)
     fits[few] = np.nan
@@ -244,9 +246,10 @@ def _spots(
     pixel: tuple[float, float],
     own: tuple[bool, bool, bool],
     psf: tuple[Any, ...],
+    blur: float | Array = 0.0,
 ) -> tuple[Spots, Array]:
-    """The shapes of the emitters, and of which of them they are known."""
-    n, (mu_y, mu_x, z, blur) = len(rows), (rows[:, i] for i in (2, 3, 4, 7))
+    """The shapes of the emitters, widened by ``blur``, and of which of them they are known."""
+    n, (mu_y, mu_x, z) = len(rows), (rows[:, i] for i in (2, 3, 4))
     if len(psf) > len(own):
         return Spline(n, size, pixel, (mu_y, mu_x, z), psf), np.ones(n, np.bool_)
     columns = rows[:, 8:].T

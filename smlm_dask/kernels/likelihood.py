@@ -18,7 +18,7 @@ from numpy.typing import NDArray
 
 from smlm_dask.kernels.projection import ANY_ORDER
 
-__all__ = ["FIXED", "FREE", "PRIOR", "RESULTS", "fit_crops"]
+__all__ = ["FIXED", "FREE", "PRIOR", "RESULTS", "blur_errors", "fit_crops"]
 
 Array = NDArray[Any]
 Moments = tuple[float, float, float, float, float]
@@ -197,3 +197,35 @@ def _excess(
         chi2 += residual * residual / _variance(spread[i], level, photons, shape[i])
     free = pixels - 1
     return (chi2 - free) / math.sqrt(2.0 * max(free, 1.0))
+
+
+@numba.njit(nogil=True, cache=True, error_model="numpy")
+def blur_errors(shape: Array, sharp: Array, spread: Array, known: int, out: Array) -> None:
+    """Add to the errors of photons what comes of positions that are uncertain.
+
+    An emitter that is not where it is said to be gives ``photons q``; ``q`` falls with the square of the
+    distance, and has mean 1 if the shape is widened by the uncertainty. To second order its standard
+    deviation is what the shape that is not widened would give, less 1.
+
+    Parameters
+    ----------
+    shape, sharp : ndarray, shape (n, pixels)
+        Shapes that were fitted, and those of emitters whose positions are certain.
+    spread : ndarray, shape (n, pixels)
+        As for `fit_crops`, which filled ``out``.
+    known : int
+        ``FIXED``, or else the level was fitted as far as its error allows.
+    out : ndarray, shape (n, 5)
+        ``photons_error`` is changed.
+    """
+    keep = np.ones(shape.shape[1])
+    for k in range(len(out)):
+        photons, error, level, level_error, _ = out[k]
+        p, missed = shape[k], sharp[k] - shape[k]
+        a, b, _, u, v = _moments(p, missed, spread[k], keep, photons, level)
+        own = u / a
+        if known != FIXED and level_error > 0.0:
+            # The level's error and a, b tell the precision that the level had in the fit.
+            precision = 1.0 / (level_error * level_error) + b * b / a
+            own = (precision * u - b * v) / (precision * a - b * b)
+        out[k, 1] = math.hypot(error, max(photons, 0.0) * own)

@@ -15,7 +15,7 @@ from numpy.typing import ArrayLike, NDArray
 
 from smlm_dask.kernels.border import border_sums
 from smlm_dask.kernels.crops import Crops, batch_length, column, place, slices
-from smlm_dask.kernels.likelihood import RESULTS, fit_crops
+from smlm_dask.kernels.likelihood import RESULTS, blur_errors, fit_crops
 from smlm_dask.kernels.projection import NONE, Background, project
 from smlm_dask.kernels.sensor import Sensor, electrons
 from smlm_dask.kernels.spots import Spots
@@ -120,6 +120,7 @@ def likelihood_fits(
     relative: bool,
     known: int,
     robust: bool,
+    sharp: Spots | None = None,
 ) -> NDArray[np.float64]:
     """Fit photons and background of crops.
 
@@ -140,6 +141,8 @@ def likelihood_fits(
         Electrons in each pixel that lie under a crop beside the background.
     relative, known, robust
         What the error is relative to, what is known of the background, whether to leave pixels out.
+    sharp : Spots, optional
+        Shapes as they would be if positions were certain, where ``spots`` are widened.
 
     Returns
     -------
@@ -153,16 +156,21 @@ def likelihood_fits(
     n, error = len(crops.valid), column(error, len(crops.valid))
     out = np.empty((n, len(RESULTS) + 2))
     length = min(spots.length, batch_length(n, 8 * crops.size[0] * crops.size[1]))
-    shape, sums = np.empty((length, *crops.size)), np.empty((length, 3))
+    shape, other = np.empty((2, length, *crops.size))
+    sums = np.empty((length, 3))
     relative = relative and not background.has_errors
     for part, signal, spread, mean, pixels, unsure in electrons(
         crops, background, sensor, light, length
     ):
         k, own = len(signal), out[part]
         level_error = COMMON * unsure if background.has_errors else error[part].astype(np.float64)
+        if sharp is not None:
+            sharp.plane(part, other[:k], sums[:k])
         spots.plane(part, shape[:k], sums[:k])
         p = shape[:k].reshape(k, -1)
         fit_crops(p, signal, spread, pixels, level_error, relative, known, robust, own[:, :-2])
+        if sharp is not None:
+            blur_errors(p, other[:k].reshape(k, -1), spread, known, own[:, :-2])
         own[:, 2] += mean
         own[:, -2] = sums[:k, 1]
         own[:, -1] = pixels / p.shape[1]

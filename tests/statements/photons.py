@@ -152,3 +152,16 @@ def likelihood(p, x, v, error, relative, known, robust):
     chi2 = ((x - level - photons * p) ** 2 / variance()).sum()
     free = p.size - 1
     return photons, errors[0], level, errors[1], (chi2 - free) / np.sqrt(2 * free)
+
+
+def blur_error(p, sharp, v, photons, level, precision):
+    """Standard deviation of photons from positions that widen ``sharp`` to ``p``, to second order.
+
+    ``precision`` is that of the level in the fit, infinite where it stays.
+    """
+    w = 1 / np.maximum(v + level + max(photons, 0.0) * p, 1e-3)
+    missed = w * (sharp - p)
+    if precision == np.inf:
+        return max(photons, 0.0) * abs((missed * p).sum() / (w * p * p).sum())
+    normal = [[(w * p * p).sum(), (w * p).sum()], [(w * p).sum(), w.sum() + precision]]
+    return max(photons, 0.0) * abs(np.linalg.solve(normal, [(missed * p).sum(), missed.sum()])[0])

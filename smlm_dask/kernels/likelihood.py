@@ -100,9 +100,8 @@ def _fit(
     for _ in range(REFITS if robust else 0):
         _clip(shape, signal, spread, photons, level, keep)
         photons, level = _converge(shape, signal, spread, keep, precision, photons, level)
-    moments = _moments(shape, signal, spread, keep, photons, level)
     out[0], out[2] = photons, level
-    out[1], out[3] = _errors(moments, precision, own)
+    out[1], out[3] = _errors(shape, spread, keep, photons, level, precision, own)
     out[4] = _excess(shape, signal, spread, pixels, photons, level)
 
 
@@ -175,15 +174,37 @@ def _clip(
         keep[i] = 0.0 if excess > limit else 1.0
 
 
-@numba.njit(nogil=True, cache=True, error_model="numpy")
-def _errors(moments: Moments, precision: float, error: float) -> tuple[float, float]:
-    """Standard deviations of photons and level, the known background's own among them."""
-    a, b, c, _, _ = moments
+@numba.njit(nogil=True, cache=True, error_model="numpy", fastmath=ANY_ORDER)
+def _errors(
+    shape: Array,
+    spread: Array,
+    keep: Array,
+    photons: float,
+    level: float,
+    precision: float,
+    error: float,
+) -> tuple[float, float]:
+    """Standard deviations of photons and level, the known background's own among them.
+
+    The variance ``v`` is that at the photons that were found, too small where they are too few by chance.
+    In units of it, errors have a variance of ``1 + 2 v'^2 / v`` with ``v'`` its rise with the photons
+    (3 for that, less 1 for the skewness of shot noise): 4 % at 20 photons.
+    """
+    a = b = c = one = two = three = 0.0
+    for i in range(shape.size):
+        w = keep[i] / _variance(spread[i], level, photons, shape[i])
+        p = shape[i]
+        a, b, c = a + w * p * p, b + w * p, c + w
+        rise = w * w * p if photons > 0.0 else 0.0
+        one, two, three = one + rise, two + rise * p, three + rise * p * p
     if precision == np.inf:
-        return math.sqrt(1.0 / a + (error * b / a) ** 2), error
+        variance, rise = 1.0 / a, three / (a * a)
+        own = error * b / a
+        return math.sqrt(variance + own * own + 2.0 * rise * rise), error
     c += precision
     determinant = a * c - b * b
-    return math.sqrt(c / determinant), math.sqrt(a / determinant)
+    rise = (c * c * three - 2.0 * b * c * two + b * b * one) / (determinant * determinant)
+    return math.sqrt(c / determinant + 2.0 * rise * rise), math.sqrt(a / determinant)
 
 
 @numba.njit(nogil=True, cache=True, error_model="numpy", fastmath=ANY_ORDER)

@@ -144,11 +144,15 @@ def likelihood(p, x, v, error, relative, known, robust):
             photons, level = solve()
     w = keep / variance()
     if precision == np.inf:
-        a, b = (w * p * p).sum(), (w * p).sum()
-        errors = np.sqrt(1 / a + (own * b / a) ** 2), own
+        covariance, certain = np.diag([1 / (w * p * p).sum(), 0.0]), own
+        extra = own * (w * p).sum() * covariance[0, 0]
     else:
         normal = [[(w * p * p).sum(), (w * p).sum()], [(w * p).sum(), w.sum() + precision]]
-        errors = np.sqrt(np.diag(np.linalg.inv(normal)))
+        covariance, extra = np.linalg.inv(normal), 0.0
+        certain = np.sqrt(covariance[1, 1])
+    pull = w * (covariance[0, 0] * p + covariance[0, 1])
+    rise = (pull**2 * p).sum() if photons > 0 else 0.0
+    errors = np.sqrt(covariance[0, 0] + extra**2 + 2 * rise**2), certain
     chi2 = ((x - level - photons * p) ** 2 / variance()).sum()
     free = p.size - 1
     return photons, errors[0], level, errors[1], (chi2 - free) / np.sqrt(2 * free)

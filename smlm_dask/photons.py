@@ -81,13 +81,15 @@ def integrate_photons(
         ``position_error`` (nm), which come before those of ``CropFit``. For crops ``x0`` and ``y0``, the
         sensor pixel of each crop's first sample, instead of ``frame``.
     camera : xarray.Dataset or float
-        From ``estimate_gain`` or ``as_camera``; a number is the gain. Its ``offset`` and ``variance``
-        may be maps. May be lazy.
+        From ``estimate_gain`` or ``as_camera``; a number is the gain. ``gain``, ``offset`` and
+        ``variance`` may be maps of the sensor. With ``excess_noise``, 2 behind a register that
+        multiplies electrons, fits take shot noise for so many times its electrons. May be lazy.
     psf : xarray.Dataset or float, optional
         From ``estimate_psf``, ``as_psf`` or ``as_spline_psf``; a number is sigma in nm.
     background : xarray.Dataset or (frame, y, x), optional
-        From ``background_sparse_median``, or the ``background`` of ``background_spatial_mean``: adu,
-        with the camera's offset in it.
+        From ``estimate_background`` or ``background_sparse_median``, or the ``background`` of
+        ``background_spatial_mean``: adu, with the camera's offset in it. Where it has ``series_error``,
+        fits count the errors of its pixels.
     size_pixels : int or (int, int)
         Height and width of a crop in pixels.
     method : "map", "fixed", "free", CropFit, "weighted", "border" or "border-padded"
@@ -100,7 +102,8 @@ def integrate_photons(
         ``background`` and ``background_error`` photon / pix, ``chi2_z`` 1; weighted: ``psf_sum`` and
         ``psf_square`` (emitter) 1; border: ``border_level`` (emitter) adu. Rows are those of the table,
         in its order. Where a crop leaves the frame or a number is not finite, ``photons`` is NaN and
-        ``status`` says why. Photons may be negative, where there is no emitter half of them are.
+        ``status`` says why; fits leave pixels out whose gain, offset or variance is NaN, up to half of a
+        crop or of the light on it. Photons may be negative, where there is no emitter half of them are.
         ``attrs["passes"]`` is 2 where camera or PSF come from this very movie.
 
     Raises
@@ -115,11 +118,11 @@ def integrate_photons(
     Assumed: one emitter in a crop, its place, width and the camera known, counts that are whole adu.
     What is wrong in these is wrong in the photons (base: 1000 photons over 10, sigma 1.2 pixels): a
     width 5 % off +-2.5 %; positions 20 nm off -0.6 %, unless told by ``position_error``; a background
-    too high by a tenth of the noise -0.5 %; an equal emitter 3, 4, 5 or 6 pixels away +33, +5, -6 and
+    too high by a tenth of the noise -0.8 %; an equal emitter 3, 4, 5 or 6 pixels away +33, +5, -6 and
     -6 %, with ``robust`` +10, +4, +1 and 0 %. ``chi2_z`` above 4 says that the model does not fit: it
     is so for all these neighbours and for 0.04 % of lone emitters.
-    The errors hold for the background's error that is told, by default a tenth of the noise of a pixel
-    in a frame. Without the camera's ``variance`` the read noise is 1.4 electrons. With ``background=``
+    The errors hold for the background's error that is told: by the table, by a background's images, or
+    else a twentieth of the noise of a pixel in a frame. Without the camera's ``variance`` the read noise is 1.4 electrons. With ``background=``
     and a camera without offset, the offset counts as light: photons stay right, at worst as noisy as
     those of ``weighted``, and their errors are too large.
     A spline's plane ends with its knots.
@@ -289,8 +292,8 @@ def _light(
     raise DimsError(
         "background",
         got=f"{type(background).__name__} with dims {tuple(getattr(background, 'dims', ()))}",
-        wanted="the Dataset of background_sparse_median or a (frame, y, x) DataArray",
-        fix="pass background=smlm.background_sparse_median(movie)",
+        wanted="the Dataset of estimate_background or a (frame, y, x) DataArray",
+        fix="pass background=smlm.estimate_background(movie, camera=camera)",
     )
 
 
@@ -318,8 +321,8 @@ def _check_series(movie: xr.DataArray, background: xr.Dataset) -> None:
                 got=f"dims {background[name].dims}"
                 if name in background
                 else f"a Dataset of {list(background)}",
-                wanted=f"{name} with dims {dims}, as background_sparse_median returns it",
-                fix="pass background=smlm.background_sparse_median(movie)",
+                wanted=f"{name} with dims {dims}, as estimate_background returns it",
+                fix="pass background=smlm.estimate_background(movie, camera=camera)",
             )
         _check_same(movie, background[name], tuple(d for d in dims if d != "window"))
     _check_level("background.series", background["series"])
@@ -335,7 +338,7 @@ def _check_series(movie: xr.DataArray, background: xr.Dataset) -> None:
             if known
             else f"dtype {index.dtype}",
             wanted=f"integers from 0 to {images - 1}, one of {images} images for each frame",
-            fix="pass background=smlm.background_sparse_median(movie)",
+            fix="pass background=smlm.estimate_background(movie, camera=camera)",
         )
 
 
@@ -346,7 +349,7 @@ def _check_level(name: str, level: xr.DataArray) -> None:
             name,
             got=f"dtype {level.dtype}, unit {unit!r}",
             wanted="real numbers in adu, as the movie's",
-            fix="pass background=smlm.background_sparse_median(movie)",
+            fix="pass background=smlm.estimate_background(movie, camera=camera)",
         )
 
 
@@ -529,7 +532,7 @@ def _offset(movie: xr.DataArray, camera: Calibration) -> Any:
             "camera",
             got="no offset",
             wanted="the camera's offset in adu, since the table's background is in photons",
-            fix="pass as_camera(gain, offset=100), or background=background_sparse_median(movie)",
+            fix="pass as_camera(gain, offset=100), or background=estimate_background(movie)",
         )
     offset = select_map("offset", camera["offset"], movie)
     if offset.dtype.kind not in "iuf":

@@ -24,8 +24,8 @@ __all__ = ["calibrated_borders", "calibrated_sums", "likelihood_fits", "weighted
 
 Array = NDArray[Any]
 # Of the error of a background's pixels, what all pixels of a crop have alike: a bias of 0.2, as much again
-# where the light flickers, and 0.5 where emitters are dense.
-COMMON = 0.4
+# where the light flickers.
+COMMON = 0.25
 NO_IMAGES = NONE, np.empty(0, np.int64), np.empty(0)
 
 

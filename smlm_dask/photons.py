@@ -122,9 +122,9 @@ def integrate_photons(
     -6 %, with ``robust`` +10, +4, +1 and 0 %. ``chi2_z`` above 4 says that the model does not fit: it
     is so for all these neighbours and for 0.04 % of lone emitters.
     The errors hold for the background's error that is told: by the table, by a background's images, or
-    else a twentieth of the noise of a pixel in a frame. Without the camera's ``variance`` the read noise is 1.4 electrons. With ``background=``
-    and a camera without offset, the offset counts as light: photons stay right, at worst as noisy as
-    those of ``weighted``, and their errors are too large.
+    else a twentieth of the noise of a pixel in a frame. Without the camera's ``variance`` the read noise
+    is 1.4 electrons. With ``background=`` and a camera without offset, the offset counts as light:
+    photons stay right, at worst as noisy as those of ``weighted``, and their errors are too large.
     A spline's plane ends with its knots.
 
     The weighted sum sees only the light that the crop holds of the model: 7 x 7 pixels at sigma 1.6

@@ -303,7 +303,7 @@ def test_errors_of_images_are_those_of_the_nearer_one(uncertain):
     mixed = background.assign(
         series_share=("frame", np.where(np.arange(len(movie)) % 2, 0.9, 0.1)),
         series_scale=("frame", np.full(len(movie), 0.5)),
-        series=background.series * 0 + 150.0,
+        series=background.series * 0 + OFFSET + 100 * QE / GAIN,
         offset=((), OFFSET),
     )
     first = xr.zeros_like(mixed.series_error) + 3.0

@@ -155,7 +155,7 @@ def integrate_photons(
     size = (movie.shape[1], movie.shape[2]) if crops else _size(movie, size_pixels)
     _check_size(how, size)
     if crops:
-        _check_one_place(camera)
+        _check_one_place(camera, how)
     errors = isinstance(how, CropFit) and "background_error" not in table
     light = _light(movie, background, errors)
     needed, defaults = _columns(how, light.flat, crops), _defaults(how)
@@ -247,7 +247,14 @@ def _check_size(how: str | CropFit, size: tuple[int, int]) -> None:
         )
 
 
-def _check_one_place(camera: Calibration) -> None:
+def _check_one_place(camera: Calibration, how: str | CropFit) -> None:
+    if isinstance(how, CropFit) and how.neighbours == "joint":
+        raise ParameterError(
+            "method",
+            got="neighbours fitted jointly, and crops whose frames are not known",
+            wanted="a movie, in whose frames emitters are neighbours",
+            fix="pass the movie",
+        )
     for name in ("gain", "offset", "variance"):
         if isinstance(camera, xr.Dataset) and name in camera and camera[name].ndim:
             raise ParameterError(
@@ -396,7 +403,8 @@ def _plan(
 ) -> tuple[Any, tuple[str, ...], tuple[Any, ...]]:
     """The kernel, the columns of its result, and what it needs after the rows: some of it lazy."""
     if isinstance(how, CropFit):
-        known = Knowledge("background_error" not in table, KNOWN[how.background], how.robust)
+        relative, joint = "background_error" not in table, how.neighbours == "joint"
+        known = Knowledge(relative, KNOWN[how.background], how.robust, joint)
         return integrate_likelihood, LIKELIHOOD, (known, how.read_noise, *geometry, *sensor, *shape)
     if how == "weighted":
         return integrate_weighted, WEIGHTED, (*geometry, *sensor, *shape)

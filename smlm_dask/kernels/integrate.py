@@ -12,6 +12,7 @@ from smlm_dask.kernels.crops import Crops, inside, place
 from smlm_dask.kernels.photons import (
     calibrated_borders,
     calibrated_sums,
+    joint_fits,
     likelihood_fits,
     weighted_sums,
 )
@@ -19,6 +20,7 @@ from smlm_dask.kernels.projection import NONE, Background
 from smlm_dask.kernels.reason import Reason
 from smlm_dask.kernels.sensor import Sensor
 from smlm_dask.kernels.spots import Spline, Spots, Straight, Turned
+from smlm_dask.kernels.together import near
 
 __all__ = [
     "BORDER",
@@ -59,6 +61,7 @@ LIKELIHOOD = (
     "status",
 )
 
+BEYOND = 2.0
 LEAST_SHARE = (
     0.5  # of the pixels of a crop, and of the light on it, that the camera must be known of
 )
@@ -70,6 +73,7 @@ class Knowledge(NamedTuple):
     relative: bool
     known: int
     robust: bool
+    joint: bool
 
 
 def integrate_border(
@@ -190,16 +194,56 @@ def integrate_likelihood(
     # An offset that nobody knows is part of the images that are given, and counts as light.
     dark = 0.0 if np.size(images) and np.isnan(offset).all() else offset
     sensor = _noisy(gain, dark, variance, read_noise)
-    error = rows[:, 6] * (1.0 if knowledge.relative else quantum_efficiency)
-    told = {"light": rows[:, 5] * quantum_efficiency, **knowledge._asdict()}
-    fits = likelihood_fits(crops, background, sensor, spots, error, sharp=sharp, **told)
+    told: dict[str, Any] = {
+        "error": rows[:, 6] * (1.0 if knowledge.relative else quantum_efficiency),
+        "light": rows[:, 5] * quantum_efficiency,
+    }
+    told |= {"relative": knowledge.relative, "known": knowledge.known}
+    alone: dict[str, Any] = {"robust": knowledge.robust, "sharp": sharp}
+    fits = likelihood_fits(crops, background, sensor, spots, **told, **alone)
+    single = np.isfinite(fits[:, 0])
+    if knowledge.joint:
+        some, every, begin = _together(frame, rows, shaped, size, pixel)
+        told |= {name: told[name][some] for name in ("error", "light")}
+        crowded = _crops(block, frame[some], rows[some], size)
+        background = _background(crowded, 0.0, offset, *under)
+        spots, _ = _spots(every, *model[1:], every[:, 7])
+        fits[some] = joint_fits(crowded, background, sensor, spots, begin, **told)
     fits[:, :4] /= quantum_efficiency
+    return _answers(fits, single, crops, np.any(gain > 0), shaped)
+
+
+def _answers(
+    fits: Array, single: Array, crops: Crops, gain: np.bool, shaped: Array
+) -> NDArray[np.float64]:
+    """The columns of ``LIKELIHOOD``; ``single`` says which crops had an answer if fitted alone."""
     few = (fits[:, 6] > 0) & (fits[:, 6] < LEAST_SHARE)
+    apart = ~single | np.isfinite(fits[:, 0])
     fits[few] = np.nan
-    status = _status(fits[:, :5].sum(axis=1), crops, np.any(gain > 0), fits[:, 5], shaped)
-    status[few & (status == Reason.NOT_FINITE)] = Reason.TOO_FEW_PIXELS
+    status = _status(fits[:, :5].sum(axis=1), crops, gain, fits[:, 5], shaped)
+    status[(status == Reason.NOT_FINITE) & ~apart] = Reason.FIT_FAILED
+    status[(status == Reason.NOT_FINITE) & few] = Reason.TOO_FEW_PIXELS
     fits[status != Reason.OK, :5] = np.nan
     return np.column_stack([fits[:, :5], status])
+
+
+def _together(
+    frame: Array, rows: Array, shaped: Array, size: tuple[int, int], pixel: tuple[float, float]
+) -> tuple[Array, Array, Array]:
+    """Emitters with others near their crop; rows of them and the others, in that crop; where each's begin.
+
+    An emitter farther than ``BEYOND`` pixels outside a crop leaves a hundredth of its light in it.
+    """
+    y, x = (rows[:, i] * pixel[i] + np.where(shaped, rows[:, 2 + i], np.nan) for i in (0, 1))
+    reach = [(n / 2 + BEYOND) * p for n, p in zip(size, pixel, strict=True)]
+    first, other = near(np.asarray(frame, np.int64), y, x, (reach[0], reach[1]))
+    some, count = np.unique(first, return_counts=True)
+    begin = np.concatenate([[0], np.cumsum(count + 1)])
+    which = np.insert(other, begin[:-1] - np.arange(len(some)), some)
+    every, corner = rows[which], rows[np.repeat(some, count + 1), :2]
+    every[:, 2:4] += (every[:, :2] - corner) * pixel
+    every[:, :2] = corner
+    return some, every, begin
 
 
 def _noisy(

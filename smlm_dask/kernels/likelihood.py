@@ -18,7 +18,7 @@ from numpy.typing import NDArray
 
 from smlm_dask.kernels.projection import ANY_ORDER
 
-__all__ = ["FIXED", "FREE", "PRIOR", "RESULTS", "blur_errors", "fit_crops"]
+__all__ = ["FIXED", "FREE", "PRIOR", "RESULTS", "blur_errors", "fit_crops", "prior_precision"]
 
 Array = NDArray[Any]
 Moments = tuple[float, float, float, float, float]
@@ -88,13 +88,13 @@ def _fit(
     out: Array,
 ) -> None:
     photons, level = 0.0, signal.sum() / pixels if known == FREE else 0.0
-    own, precision = error, _precision(error, known)
+    own, precision = error, prior_precision(error, known)
     # Twice where the error is relative: noise of a level that is told too low would hold it there.
     for _ in range(2 if relative else 1):
         moments = _moments(shape, signal, spread, keep, 0.0, level)
         if relative:
             own = error * math.sqrt(pixels / moments[2])
-            precision = _precision(own, known)
+            precision = prior_precision(own, known)
         photons, level = _solve(moments, precision)
     photons, level = _converge(shape, signal, spread, keep, precision, photons, level)
     for _ in range(REFITS if robust else 0):
@@ -106,7 +106,7 @@ def _fit(
 
 
 @numba.njit(nogil=True, cache=True, error_model="numpy")
-def _precision(error: float, known: int) -> float:
+def prior_precision(error: float, known: int) -> float:
     """Of what is known about the level; infinite where the crop has no say."""
     if known == FREE:
         return 0.0

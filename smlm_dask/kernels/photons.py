@@ -17,10 +17,17 @@ from smlm_dask.kernels.border import border_sums
 from smlm_dask.kernels.crops import Crops, batch_length, column, place, slices
 from smlm_dask.kernels.likelihood import RESULTS, blur_errors, fit_crops
 from smlm_dask.kernels.projection import NONE, Background, project
-from smlm_dask.kernels.sensor import Sensor, electrons
+from smlm_dask.kernels.sensor import Electrons, Sensor, electrons
 from smlm_dask.kernels.spots import Spots
+from smlm_dask.kernels.together import fit_together
 
-__all__ = ["calibrated_borders", "calibrated_sums", "likelihood_fits", "weighted_sums"]
+__all__ = [
+    "calibrated_borders",
+    "calibrated_sums",
+    "joint_fits",
+    "likelihood_fits",
+    "weighted_sums",
+]
 
 Array = NDArray[Any]
 # Of the error of a background's pixels, what all pixels of a crop have alike: a bias of 0.2, as much again
@@ -159,25 +166,79 @@ def likelihood_fits(
     shape, other = np.empty((2, length, *crops.size))
     sums = np.empty((length, 3))
     relative = relative and not background.has_errors
-    for part, signal, spread, mean, pixels, unsure in electrons(
-        crops, background, sensor, light, length
-    ):
-        k, own = len(signal), out[part]
-        level_error = COMMON * unsure if background.has_errors else error[part].astype(np.float64)
+    for batch in electrons(crops, background, sensor, light, length):
+        k, own = len(batch.signal), out[batch.part]
         if sharp is not None:
-            sharp.plane(part, other[:k], sums[:k])
-        spots.plane(part, shape[:k], sums[:k])
-        p = shape[:k].reshape(k, -1)
-        fit_crops(p, signal, spread, pixels, level_error, relative, known, robust, own[:, :-2])
+            sharp.plane(batch.part, other[:k], sums[:k])
+        spots.plane(batch.part, shape[:k], sums[:k])
+        p, q = (a[:k].reshape(k, -1) for a in (shape, other))
+        columns = batch.signal, batch.spread, batch.pixels, _unsure(error, background, batch)
+        fit_crops(p, *columns, relative, known, robust, own[:, :-2])
         if sharp is not None:
-            blur_errors(p, other[:k].reshape(k, -1), spread, known, own[:, :-2])
-        own[:, 2] += mean
-        own[:, -2] = sums[:k, 1]
-        own[:, -1] = pixels / p.shape[1]
-        some = np.flatnonzero(pixels < p.shape[1])
-        if some.size:
-            own[some, -1] = np.minimum(own[some, -1], _light_left(p[some], spread[some]))
+            blur_errors(p, q, batch.spread, known, own[:, :-2])
+        _complete(batch, p, sums[:k, 1], own)
     return out
+
+
+def joint_fits(
+    crops: Crops,
+    background: Background,
+    sensor: Sensor,
+    spots: Spots,
+    begin: Array,
+    error: ArrayLike,
+    *,
+    light: ArrayLike = 0.0,
+    relative: bool,
+    known: int,
+) -> NDArray[np.float64]:
+    """Fit photons of several emitters to each crop; parameters and result as for `likelihood_fits`.
+
+    Parameters
+    ----------
+    crops, background, sensor, error, light, relative, known
+        As for `likelihood_fits`.
+    spots : Spots
+        Shapes of all emitters on each crop, its own first.
+    begin : ndarray of int, shape (n + 1,)
+        Where the shapes of each crop begin.
+    """
+    n, error = len(crops.valid), column(error, len(crops.valid))
+    out = np.empty((n, len(RESULTS) + 2))
+    relative = relative and not background.has_errors
+    length = batch_length(n, 8 * crops.size[0] * crops.size[1])
+    for batch in electrons(crops, background, sensor, light, length):
+        own, which = out[batch.part], begin[batch.part.start : batch.part.stop + 1]
+        p, sums = _planes(spots, int(which[0]), int(which[-1]), crops.size)
+        which = which - which[0]
+        columns = batch.signal, batch.spread, batch.pixels, _unsure(error, background, batch)
+        fit_together(p, which, *columns, relative, known, own[:, :-2])
+        _complete(batch, p[which[:-1]], sums[which[:-1], 1], own)
+    return out
+
+
+def _planes(spots: Spots, start: int, stop: int, size: tuple[int, int]) -> tuple[Array, Array]:
+    """Shapes from ``start`` to ``stop``, and their sums."""
+    shape, sums = np.empty((stop - start, *size)), np.empty((stop - start, 3))
+    for part in slices(stop - start, spots.length):
+        spots.plane(slice(start + part.start, start + part.stop), shape[part], sums[part])
+    return shape.reshape(stop - start, -1), sums
+
+
+def _unsure(error: Array, background: Background, batch: Electrons) -> NDArray[np.float64]:
+    """The error of each crop's level."""
+    told = COMMON * batch.error if background.has_errors else error[batch.part]
+    return np.asarray(told, np.float64)
+
+
+def _complete(batch: Electrons, shape: Array, psf_sum: Array, out: Array) -> None:
+    """The columns of a fit that are not the fit's."""
+    out[:, 2] += batch.light
+    out[:, -2] = psf_sum
+    out[:, -1] = batch.pixels / shape.shape[1]
+    some = np.flatnonzero(batch.pixels < shape.shape[1])
+    if some.size:
+        out[some, -1] = np.minimum(out[some, -1], _light_left(shape[some], batch.spread[some]))
 
 
 def _light_left(shape: Array, spread: Array) -> NDArray[np.float64]:

@@ -169,3 +169,40 @@ def blur_error(p, sharp, v, photons, level, precision):
         return max(photons, 0.0) * abs((missed * p).sum() / (w * p * p).sum())
     normal = [[(w * p * p).sum(), (w * p).sum()], [(w * p).sum(), w.sum() + precision]]
     return max(photons, 0.0) * abs(np.linalg.solve(normal, [(missed * p).sum(), missed.sum()])[0])
+
+
+def together(shapes, x, v, error, relative, known):
+    """`likelihood` of a crop with several shapes, its own first."""
+    free, certain = known == "free", known == "fixed" or error == 0
+    shapes, x, v = shapes[:, np.isfinite(v)], x[np.isfinite(v)], v[np.isfinite(v)]
+    design = np.vstack([shapes, np.ones(x.size)])
+    value = np.zeros(len(design))
+    value[-1] = x.mean() if free else 0.0
+
+    def variance():
+        bright = np.append(np.maximum(value[:-1], 0), value[-1])
+        return np.maximum(v + bright @ design, 1e-3)
+
+    def inverse():
+        normal = design / variance() @ design.T
+        normal[-1, -1] += 0.0 if free or certain else own**-2
+        out = np.zeros_like(normal)
+        last = -1 if certain and not free else len(design)
+        out[:last, :last] = np.linalg.inv(normal[:last, :last])
+        return out
+
+    own = error
+    for update in range((2 if relative else 1) + 3):
+        if update < (2 if relative else 1):
+            value[:-1] = 0.0
+            own = error * np.sqrt(x.size / (1 / variance()).sum()) if relative else error
+        value = inverse() @ (design / variance() @ x)
+    covariance, w = inverse(), 1 / variance()
+    response = w * (covariance[0] @ design)
+    stays = certain and not free
+    errors = (response.sum() * own, own) if stays else (0.0, np.sqrt(covariance[-1, -1]))
+    rise = (response**2 * design[0]).sum() if value[0] > 0 else 0.0
+    chi2 = (w * (x - value @ design) ** 2).sum()
+    photons_error = np.sqrt(covariance[0, 0] + errors[0] ** 2 + 2 * rise**2)
+    z = (chi2 - x.size + 1) / np.sqrt(2 * (x.size - 1))
+    return value[0], photons_error, value[-1], errors[1], z

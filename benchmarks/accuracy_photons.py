@@ -43,6 +43,9 @@ ROBUST = {
     "robust, map": CropFit(robust=True),
 }
 
+JOINT = CropFit(neighbours="joint")
+ROOM = 25  # pixels of a crop that holds a neighbour's light wherever it is
+
 Case = tuple[Scene, Any, str]  # the scene, the method, the bound it is measured against
 
 
@@ -115,6 +118,9 @@ def neighbours() -> Iterator[tuple[str, Case]]:
         for name, method in ROBUST.items():
             scene = Scene(neighbour=1000.0, distance=distance)
             yield f"neighbour {distance:g} pixels away, {name}", (scene, method, "known")
+    for distance in (1.0, 2.0, 3.0, 4.0, 5.0, 6.0):
+        scene = Scene(neighbour=1000.0, distance=distance, listed=True, size=ROOM)
+        yield f"neighbour {distance:g} pixels away, joint", (scene, JOINT, "known")
 
 
 def seeds_table() -> Iterator[tuple[str, Case]]:
@@ -138,7 +144,7 @@ CASES: dict[str, Case] = dict([*precision(), *mistakes(), *neighbours(), *seeds_
 
 
 def by_smlmlp(scene: Scene, truth: Truth) -> np.ndarray:
-    table = truth.table
+    table = truth.table[: len(truth.crops)]
     zeros = np.zeros(len(table), np.int32)
     y, x = (table[a].to_numpy() - table[f"{a}0"].to_numpy() * PIXEL for a in "yx")
     found, _ = integrate_crop(
@@ -157,7 +163,7 @@ def by_smlmlp(scene: Scene, truth: Truth) -> np.ndarray:
 
 
 def shape_for_smlmlp(scene: Scene, truth: Truth) -> dict[str, Any]:
-    n, sigma = len(truth.table), scene.width * scene.sigma
+    n, sigma = len(truth.crops), scene.width * scene.sigma
     if scene.spline:
         names = {"x": "xtangents", "y": "ytangents", "z": "ztangents"}
         told = psf_of(scene).astype("f4")
@@ -178,7 +184,9 @@ def shape_for_smlmlp(scene: Scene, truth: Truth) -> dict[str, Any]:
 def ours(scene: Scene, truth: Truth, method: Any) -> np.ndarray:
     """Photons, their error and z of each emitter."""
     movie = truth.movie
-    if scene.sensor == "same":  # a position that is off must not move the crop into the next
+    if (
+        scene.sensor == "same" and not scene.listed
+    ):  # a position that is off must not move the crop into the next
         movie = xr.DataArray(truth.crops + OFFSET, dims=("emitter", "y", "x"))
         movie = movie.assign_coords(pixel_size_y=PIXEL, pixel_size_x=PIXEL)
     found = smlm.integrate_photons(
@@ -186,10 +194,11 @@ def ours(scene: Scene, truth: Truth, method: Any) -> np.ndarray:
         truth.table,
         camera=truth.camera,
         psf=psf_of(scene),
-        size_pixels=scene.size,
+        size_pixels=11 if scene.listed else scene.size,
         method=method,
     ).compute()
-    return np.stack([found[n].to_numpy() for n in ("photons", "photons_error", "chi2_z")])
+    names = "photons", "photons_error", "chi2_z"
+    return np.stack([found[n].to_numpy()[: len(truth.crops)] for n in names])
 
 
 def line(name: str, seeds: range) -> dict[str, Any]:
@@ -197,8 +206,8 @@ def line(name: str, seeds: range) -> dict[str, Any]:
     scene, method, told = CASES[name]
     parts = []
     for seed in seeds:
-        truth = draw(scene, CROPS, seed)
-        bound = np.full(len(truth.table), truth.bound[told])
+        truth = draw(scene, CROPS // 4 if scene.listed else CROPS, seed)
+        bound = np.full(len(truth.crops), truth.bound[told])
         parts.append([*ours(scene, truth, method), by_smlmlp(scene, truth), bound])
     photons, claimed, z, seed_photons, bound = np.concatenate(parts, axis=1)
     least = np.sqrt((bound**2).mean())

@@ -54,6 +54,8 @@ class Scene:
         Told width over the true one.
     neighbour, distance : float
         Photons of another emitter, and how many pixels away it is.
+    listed : bool
+        Whether the other one is in the table too; rows of such ones stand last.
     """
 
     photons: float = 1000.0
@@ -73,6 +75,7 @@ class Scene:
     width: float = 1.0
     neighbour: float = 0.0
     distance: float = 4.0
+    listed: bool = False
 
 
 @dataclass(frozen=True)
@@ -115,6 +118,10 @@ def draw(scene: Scene, n: int, seed: int) -> Truth:
     noise = np.sqrt(1 / np.mean(1 / (excess * level + dark), axis=(1, 2))) / efficiency
     wrong = noise * (scene.high + scene.uncertain * random.normal(size=n))
     table = told(scene, own, random, frames).assign(background=scene.light + wrong, z=depth)
+    if scene.listed:
+        move = PIXEL * (beside - own)
+        others = table.assign(y=table.y + move[0], x=table.x + move[1])
+        table = pd.concat([table, others], ignore_index=True)
     if scene.say:
         table = table.assign(background_error=scene.uncertain * noise)
     lone = excess * efficiency * (scene.light + scene.photons * p) + dark

@@ -94,9 +94,10 @@ def measure(path: Path, repeats: int) -> Any:
     sample = np.asarray(store[:WINDOW])
     spots, block_rows = table(movie)
     taps = [gaussian_taps(3.5)] * 2
-    none = np.empty((0, 0, 0), "f4"), np.empty(0, "i8"), np.empty(0)
-    fit = Knowledge(relative=True, known=PRIOR, robust=False), 1.4
-    sensor = 0.5, 1.0, 100.0, None
+    images = np.empty((0, 0, 0), "f4")
+    none = images, np.empty(0, "i8"), np.empty(0), images
+    fit = Knowledge(relative=True, known=PRIOR, robust=False, joint=False), 1.4
+    sensor = 0.5, 1.0, 100.0, None, 1.0
     model = (*fit, (11, 11), (100.0, 100.0), *sensor, (False,) * 3, 120.0, 120.0, 0.0)
     # The default keeps at most 400 frames, in windows of 50.
     part = sample[:50]

@@ -14,8 +14,9 @@ from scipy.special import erf
 from smlm_dask.crop_fit import KNOWN
 from smlm_dask.kernels.border import border_sums
 from smlm_dask.kernels.crops import place
-from smlm_dask.kernels.photons import Sensor, likelihood_fits, weighted_sums
+from smlm_dask.kernels.photons import likelihood_fits, weighted_sums
 from smlm_dask.kernels.projection import Background
+from smlm_dask.kernels.sensor import Sensor
 from smlm_dask.kernels.spots import Spline, Spots, Straight, Turned
 
 EMITTERS, SIZE, PIXEL = 20_000, (11, 11), (100.0, 100.0)
@@ -79,7 +80,7 @@ def ours(frames: np.ndarray, where: tuple[Any, ...], e: dict[str, np.ndarray]) -
         crops = place(frames, *where, SIZE)
         under = Background(crops, e["level"], *NO_IMAGES)
         options = {"relative": True, "known": KNOWN[known], "robust": robust}
-        return likelihood_fits(crops, under, Sensor(0.5, 0.0, 2.0), shapes()[shape], 0.1, **options)
+        return likelihood_fits(crops, under, Sensor(0.5, 0.0, 8.0), shapes()[shape], 0.1, **options)
 
     fits = {f"map {shape}": partial(likelihood, shape) for shape in shapes()}
     return {

@@ -81,13 +81,15 @@ def integrate_photons(
         ``position_error`` (nm), which come before those of ``CropFit``. For crops ``x0`` and ``y0``, the
         sensor pixel of each crop's first sample, instead of ``frame``.
     camera : xarray.Dataset or float
-        From ``estimate_gain`` or ``as_camera``; a number is the gain. Its ``offset`` and ``variance``
-        may be maps. May be lazy.
+        From ``estimate_gain`` or ``as_camera``; a number is the gain. ``gain``, ``offset`` and
+        ``variance`` may be maps of the sensor. With ``excess_noise``, 2 behind a register that
+        multiplies electrons, fits take shot noise for so many times its electrons. May be lazy.
     psf : xarray.Dataset or float, optional
         From ``estimate_psf``, ``as_psf`` or ``as_spline_psf``; a number is sigma in nm.
     background : xarray.Dataset or (frame, y, x), optional
-        From ``background_sparse_median``, or the ``background`` of ``background_spatial_mean``: adu,
-        with the camera's offset in it.
+        From ``estimate_background`` or ``background_sparse_median``, or the ``background`` of
+        ``background_spatial_mean``: adu, with the camera's offset in it. Where it has ``series_error``,
+        fits count the errors of its pixels.
     size_pixels : int or (int, int)
         Height and width of a crop in pixels.
     method : "map", "fixed", "free", CropFit, "weighted", "border" or "border-padded"
@@ -100,7 +102,8 @@ def integrate_photons(
         ``background`` and ``background_error`` photon / pix, ``chi2_z`` 1; weighted: ``psf_sum`` and
         ``psf_square`` (emitter) 1; border: ``border_level`` (emitter) adu. Rows are those of the table,
         in its order. Where a crop leaves the frame or a number is not finite, ``photons`` is NaN and
-        ``status`` says why. Photons may be negative, where there is no emitter half of them are.
+        ``status`` says why; fits leave pixels out whose gain, offset or variance is NaN, up to half of a
+        crop or of the light on it. Photons may be negative, where there is no emitter half of them are.
         ``attrs["passes"]`` is 2 where camera or PSF come from this very movie.
 
     Raises
@@ -115,13 +118,13 @@ def integrate_photons(
     Assumed: one emitter in a crop, its place, width and the camera known, counts that are whole adu.
     What is wrong in these is wrong in the photons (base: 1000 photons over 10, sigma 1.2 pixels): a
     width 5 % off +-2.5 %; positions 20 nm off -0.6 %, unless told by ``position_error``; a background
-    too high by a tenth of the noise -0.5 %; an equal emitter 3, 4, 5 or 6 pixels away +33, +5, -6 and
+    too high by a tenth of the noise -0.8 %; an equal emitter 3, 4, 5 or 6 pixels away +33, +5, -6 and
     -6 %, with ``robust`` +10, +4, +1 and 0 %. ``chi2_z`` above 4 says that the model does not fit: it
     is so for all these neighbours and for 0.04 % of lone emitters.
-    The errors hold for the background's error that is told, by default a tenth of the noise of a pixel
-    in a frame. Without the camera's ``variance`` the read noise is 1.4 electrons. With ``background=``
-    and a camera without offset, the offset counts as light: photons stay right, at worst as noisy as
-    those of ``weighted``, and their errors are too large.
+    The errors hold for the background's error that is told: by the table, by a background's images, or
+    else a twentieth of the noise of a pixel in a frame. Without the camera's ``variance`` the read noise
+    is 1.4 electrons. With ``background=`` and a camera without offset, the offset counts as light:
+    photons stay right, at worst as noisy as those of ``weighted``, and their errors are too large.
     A spline's plane ends with its knots.
 
     The weighted sum sees only the light that the crop holds of the model: 7 x 7 pixels at sigma 1.6
@@ -152,8 +155,9 @@ def integrate_photons(
     size = (movie.shape[1], movie.shape[2]) if crops else _size(movie, size_pixels)
     _check_size(how, size)
     if crops:
-        _check_one_place(camera)
-    light = _light(movie, background)
+        _check_one_place(camera, how)
+    errors = isinstance(how, CropFit) and "background_error" not in table
+    light = _light(movie, background, errors)
     needed, defaults = _columns(how, light.flat, crops), _defaults(how)
     frames, rows = rows_of(movie, table, size, needed, defaults)
     sensor, shape = _sensor(movie, camera, how, light.flat), _shape(how, psf, table)
@@ -210,8 +214,11 @@ class _Light:
             data, *frames = _graph.second_pass(local, outer)
             return replace(self, data=data, series=frames[0] if frames else self.series)
         images, offset = map(_graph.from_array, (self.series.images, self.series.offset))
-        data, images, offset = _graph.second_pass([self.data, images, offset], outer)
-        return replace(self, data=data, series=replace(self.series, images=images, offset=offset))
+        told = [] if self.series.error is None else [_graph.from_array(self.series.error)]
+        data, images, offset, *told = _graph.second_pass([self.data, images, offset, *told], outer)
+        error = told[0] if told else None
+        series = replace(self.series, images=images, offset=offset, error=error)
+        return replace(self, data=data, series=series)
 
 
 def _as_frames(crops: xr.DataArray) -> xr.DataArray:
@@ -240,8 +247,15 @@ def _check_size(how: str | CropFit, size: tuple[int, int]) -> None:
         )
 
 
-def _check_one_place(camera: Calibration) -> None:
-    for name in ("offset", "variance"):
+def _check_one_place(camera: Calibration, how: str | CropFit) -> None:
+    if isinstance(how, CropFit) and how.neighbours == "joint":
+        raise ParameterError(
+            "method",
+            got="neighbours fitted jointly, and crops whose frames are not known",
+            wanted="a movie, in whose frames emitters are neighbours",
+            fix="pass the movie",
+        )
+    for name in ("gain", "offset", "variance"):
         if isinstance(camera, xr.Dataset) and name in camera and camera[name].ndim:
             raise ParameterError(
                 "camera",
@@ -266,7 +280,9 @@ def _size(movie: xr.DataArray, size_pixels: int | tuple[int, int]) -> tuple[int,
     return int(height), int(width)
 
 
-def _light(movie: xr.DataArray, background: xr.Dataset | xr.DataArray | None) -> _Light:
+def _light(
+    movie: xr.DataArray, background: xr.Dataset | xr.DataArray | None, errors: bool
+) -> _Light:
     data = _graph.whole_frames(_graph.movie_data(movie))
     if background is None:
         return _Light(data, None, flat=False)
@@ -276,12 +292,15 @@ def _light(movie: xr.DataArray, background: xr.Dataset | xr.DataArray | None) ->
         return _Light(data, _graph.cut_like(background.data, data), flat=True)
     if isinstance(background, xr.Dataset) and "series" in background:
         _check_series(movie, background)
-        return _Light(data, _series(background), flat=True)
+        series = _series(background)
+        if errors and "series_error" in background:
+            series = replace(series, error=background["series_error"].data)
+        return _Light(data, series, flat=True)
     raise DimsError(
         "background",
         got=f"{type(background).__name__} with dims {tuple(getattr(background, 'dims', ()))}",
-        wanted="the Dataset of background_sparse_median or a (frame, y, x) DataArray",
-        fix="pass background=smlm.background_sparse_median(movie)",
+        wanted="the Dataset of estimate_background or a (frame, y, x) DataArray",
+        fix="pass background=smlm.estimate_background(movie, camera=camera)",
     )
 
 
@@ -300,20 +319,23 @@ def _series(background: xr.Dataset) -> _graph.Series:
 
 def _check_series(movie: xr.DataArray, background: xr.Dataset) -> None:
     """An image for each frame, among images of the movie's pixels."""
-    mixed = "series_share" in background
-    for name, dims in (SERIES | (dict.fromkeys(SHARES, ("frame",)) if mixed else {})).items():
+    mixed, told = "series_share" in background, "series_error" in background
+    wanted = SERIES | (dict.fromkeys(SHARES, ("frame",)) if mixed else {})
+    for name, dims in (wanted | ({"series_error": SERIES["series"]} if told else {})).items():
         if name not in background or background[name].dims != dims:
             raise DimsError(
                 f"background.{name}",
                 got=f"dims {background[name].dims}"
                 if name in background
                 else f"a Dataset of {list(background)}",
-                wanted=f"{name} with dims {dims}, as background_sparse_median returns it",
-                fix="pass background=smlm.background_sparse_median(movie)",
+                wanted=f"{name} with dims {dims}, as estimate_background returns it",
+                fix="pass background=smlm.estimate_background(movie, camera=camera)",
             )
         _check_same(movie, background[name], tuple(d for d in dims if d != "window"))
     _check_level("background.series", background["series"])
     _check_level("background.series_offset", background["series_offset"])
+    if told:
+        _check_level("background.series_error", background["series_error"])
     index, images = background["series_index"], background.sizes["window"]
     known = not _graph.is_lazy(index.data)
     if index.dtype.kind not in "iu" or (known and not (0 <= index.min() <= index.max() < images)):
@@ -323,7 +345,7 @@ def _check_series(movie: xr.DataArray, background: xr.Dataset) -> None:
             if known
             else f"dtype {index.dtype}",
             wanted=f"integers from 0 to {images - 1}, one of {images} images for each frame",
-            fix="pass background=smlm.background_sparse_median(movie)",
+            fix="pass background=smlm.estimate_background(movie, camera=camera)",
         )
 
 
@@ -334,7 +356,7 @@ def _check_level(name: str, level: xr.DataArray) -> None:
             name,
             got=f"dtype {level.dtype}, unit {unit!r}",
             wanted="real numbers in adu, as the movie's",
-            fix="pass background=smlm.background_sparse_median(movie)",
+            fix="pass background=smlm.estimate_background(movie, camera=camera)",
         )
 
 
@@ -381,7 +403,8 @@ def _plan(
 ) -> tuple[Any, tuple[str, ...], tuple[Any, ...]]:
     """The kernel, the columns of its result, and what it needs after the rows: some of it lazy."""
     if isinstance(how, CropFit):
-        known = Knowledge("background_error" not in table, KNOWN[how.background], how.robust)
+        relative, joint = "background_error" not in table, how.neighbours == "joint"
+        known = Knowledge(relative, KNOWN[how.background], how.robust, joint)
         return integrate_likelihood, LIKELIHOOD, (known, how.read_noise, *geometry, *sensor, *shape)
     if how == "weighted":
         return integrate_weighted, WEIGHTED, (*geometry, *sensor, *shape)
@@ -391,16 +414,29 @@ def _plan(
 def _sensor(
     movie: xr.DataArray, camera: Calibration, how: str | CropFit, flat: bool
 ) -> tuple[Any, ...]:
-    """Gain and quantum efficiency; offset, where the method needs it; variance, where known."""
-    numbers = _scalar(camera, "gain"), _scalar(camera, "quantum_efficiency", 1.0)
+    """Gain and quantum efficiency; offset, variance and excess noise, where the method needs them."""
+    gain = _gain(movie, camera)
+    numbers = gain, _scalar(camera, "quantum_efficiency", 1.0)
     if how == "weighted":
         return *numbers, 0.0 if flat else _offset(movie, camera)
     if isinstance(how, str):
-        return numbers
+        _check_no_padding(how, gain)
+        return *numbers, _offset(movie, camera) if np.ndim(gain) else 0.0
     known = isinstance(camera, xr.Dataset) and "offset" in camera
     # A background of the movie has the offset in it; NaN says that nobody knows how much.
     offset = np.nan if flat and not known else _offset(movie, camera)
-    return *numbers, offset, _variance(movie, camera)
+    excess = _scalar(camera, "excess_noise", 1.0)
+    return *numbers, offset, _variance(movie, camera), excess
+
+
+def _check_no_padding(how: str, gain: Any) -> None:
+    if how == "border-padded" and np.ndim(gain):
+        raise ParameterError(
+            "method",
+            got="border-padded, and a map of gains",
+            wanted="a gain for all pixels, since padding is zeros before anything is calibrated",
+            fix='method="border"',
+        )
 
 
 def _shape(how: str | CropFit, psf: Calibration | None, table: pd.DataFrame) -> tuple[Any, ...]:
@@ -452,6 +488,14 @@ def _widths(psf: Calibration | None, own: tuple[bool, ...]) -> tuple[Any, Any, A
     return _scalar(psf, "sigma_y"), _scalar(psf, "sigma_x"), _scalar(psf, "theta", 0.0)
 
 
+def _gain(movie: xr.DataArray, camera: Calibration) -> Any:
+    """A number, or a map of what lies under the movie."""
+    gain = camera["gain"] if isinstance(camera, xr.Dataset) and "gain" in camera else camera
+    if isinstance(gain, xr.DataArray) and gain.ndim:
+        return select_map("gain", gain, movie).data
+    return _scalar(camera, "gain")
+
+
 def _plain(value: Any) -> Any:
     return value.item() if isinstance(value, np.ndarray) and value.ndim == 0 else value
 
@@ -496,7 +540,7 @@ def _offset(movie: xr.DataArray, camera: Calibration) -> Any:
             "camera",
             got="no offset",
             wanted="the camera's offset in adu, since the table's background is in photons",
-            fix="pass as_camera(gain, offset=100), or background=background_sparse_median(movie)",
+            fix="pass as_camera(gain, offset=100), or background=estimate_background(movie)",
         )
     offset = select_map("offset", camera["offset"], movie)
     if offset.dtype.kind not in "iuf":

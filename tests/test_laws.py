@@ -95,7 +95,7 @@ TASKS = {
     "photons-weighted": (8, 8),
     "photons-unsorted": (4, 4),
     "photons-own-gain": (11, 11),
-    "photons-background": (16, 17),
+    "photons-background": (18, 18),
     "photons-spatial-mean": (10, 10),
     "photons-signal": (19, 22),
     "readme": (19, 22),

@@ -17,10 +17,11 @@ from smlm_dask import CropFit
 from smlm_dask.crop_fit import KNOWN
 from smlm_dask.errors import ParameterError, TableError
 from smlm_dask.kernels.crops import place
-from smlm_dask.kernels.likelihood import RESULTS, fit_crops
-from smlm_dask.kernels.photons import Sensor, likelihood_fits
+from smlm_dask.kernels.likelihood import RESULTS, blur_errors, fit_crops
+from smlm_dask.kernels.photons import likelihood_fits
 from smlm_dask.kernels.projection import Background
 from smlm_dask.kernels.reason import Reason
+from smlm_dask.kernels.sensor import Sensor
 from smlm_dask.kernels.spots import Spline, Straight, Turned
 from tests.statements import photons as statement
 
@@ -50,8 +51,9 @@ def plane(size, mu, sigma, theta=None):
     robust=st.booleans(),
     light=st.sampled_from([0.0, 20.0, 1000.0, 1e5]),
     error=st.sampled_from([0.0, 0.1, 3.0]),
+    lost=st.sampled_from([0.0, 0.1]),
 )
-def test_a_fit_equals_its_statement(seed, known, relative, robust, light, error):
+def test_a_fit_equals_its_statement(seed, known, relative, robust, light, error, lost):
     random = np.random.default_rng(seed)
     size = random.integers(9, 14, 2)
     mu = random.uniform(300, 600, (2, 6))
@@ -59,12 +61,36 @@ def test_a_fit_equals_its_statement(seed, known, relative, robust, light, error)
     background = random.uniform(0, 50, p.shape)
     read = random.uniform(1, 9, p.shape)
     x = random.poisson(background + light * p) + random.normal(0, np.sqrt(read))
-    inputs = p, x - background - random.normal(0, 1), background + read
+    left = random.random(p.shape) < lost
+    signal = np.where(left, 0.0, x - background - random.normal(0, 1))
+    inputs = p, signal, np.where(left, np.inf, background + read)
     out = np.empty((6, len(RESULTS)))
-    fit_crops(*inputs, np.full(6, error), relative, KNOWN[known], robust, out)
+    numbers = (~left).sum(axis=1).astype(float), np.full(6, error)
+    fit_crops(*inputs, *numbers, relative, KNOWN[known], robust, out)
     for found, *crop in zip(out, *inputs, strict=True):
         wanted = statement.likelihood(*crop, error, relative, known, robust)
         np.testing.assert_allclose(found, wanted, rtol=1e-6, atol=1e-6)
+
+
+@pytest.mark.parametrize("known", sorted(KNOWN))
+@pytest.mark.parametrize("error", [0.0, 0.7])
+def test_errors_of_positions_equal_their_statement(known, error):
+    random = np.random.default_rng(4)
+    mu, sigma = random.uniform(300, 600, (2, 8)), random.uniform(90, 160, (2, 8))
+    p, sharp = (plane((11, 10), mu, s).reshape(8, -1) for s in (np.hypot(sigma, 40), sigma))
+    v = random.uniform(5, 20, p.shape)
+    x = random.normal(np.linspace(-50, 2000, 8)[:, None] * sharp, np.sqrt(v))
+    out = np.empty((8, len(RESULTS)))
+    columns = np.full(8, 110.0), np.full(8, error), False, KNOWN[known], False
+    fit_crops(p, x, v, *columns, out)
+    found = out.copy()
+    blur_errors(p, sharp, v, KNOWN[known], found)
+    free, fixed = known == "free", known == "fixed" or error == 0
+    precision = 0.0 if free else np.inf if fixed else 1 / error**2
+    for before, after, *crop in zip(out, found, p, sharp, v, strict=True):
+        own = statement.blur_error(*crop, before[0], before[2], precision)
+        np.testing.assert_allclose(after[1], np.hypot(before[1], own), rtol=1e-9)
+        np.testing.assert_array_equal(after[[0, 2, 3, 4]], before[[0, 2, 3, 4]])
 
 
 @pytest.mark.parametrize("theta", [None, 0.0, 33.0])
@@ -118,25 +144,32 @@ NO_IMAGES = np.zeros((0, 0, 0), np.float32), np.zeros(0, np.int64), np.zeros(0)
 def test_maps_and_images_lie_under_the_crops():
     frames, index, y0, x0, mu, sigma = crops_in_frames()
     random = np.random.default_rng(4)
-    dark, read = random.uniform(90, 110, (40, 44)), random.uniform(1, 20, (40, 44)).astype("f4")
+    dark, noise = random.uniform(90, 110, (40, 44)), random.uniform(1, 80, (40, 44)).astype("f4")
+    gain = random.normal(0.5, 0.05, (40, 44)).astype("f4")
+    for camera, wrong in ((dark, np.nan), (noise, -1.0), (gain, 0.0), (gain, -0.5)):
+        camera[random.random((40, 44)) < 0.02] = wrong
     images, which = random.uniform(110, 140, (3, 40, 44)), random.integers(0, 3, 8)
-    offset = random.normal(0, 2, 8)
+    offset, light = random.normal(0, 2, 8), random.uniform(0, 4, len(index))
     under = (0.0, images, which, offset)
-    found = fits(frames, index, y0, x0, mu, sigma, under, Sensor(0.5, dark, read))
-    for k in (0, 350, 699):
+    sensor = Sensor(gain, dark, noise)
+    found = fits(frames, index, y0, x0, mu, sigma, under, sensor, light=light)
+    for k in range(0, 700, 50):
         here = slice(y0[k], y0[k] + 9), slice(x0[k], x0[k] + 9)
         below = images[which[index[k]]][here] + offset[index[k]]
+        maps = (a[here].astype("f8") for a in (gain, dark, noise))
+        *crop, mean, known = statement.electrons(frames[index[k]][here], below, *maps, light[k])
         p = statement.plane_gaussian((9, 9), *mu[:, k], *sigma[:, k], 0.0, (PIXEL, PIXEL))
-        x, b = 0.5 * (frames[index[k]][here] - below), 0.5 * (below - dark[here])
-        columns = (a.ravel() for a in (p, x, b + read[here]))
+        columns = (a.ravel() for a in (p, *crop))
         wanted = np.array(statement.likelihood(*columns, 0.1, True, "prior", False))
-        wanted[2] += b.mean()
-        np.testing.assert_allclose(found[k, :5], wanted, rtol=1e-8)
+        wanted[2] += mean
+        np.testing.assert_allclose(found[k, :5], wanted, rtol=1e-7)
+        share = min(known.mean(), p[known].sum() / p.sum())
+        np.testing.assert_allclose(found[k, 6], share, rtol=1e-9)
 
 
 def test_a_crop_is_the_same_alone_and_among_others():
     frames, index, y0, x0, mu, sigma = crops_in_frames()
-    under, sensor = (120.0, *NO_IMAGES), Sensor(0.5, 100.0, 2.0)
+    under, sensor = (120.0, *NO_IMAGES), Sensor(0.5, 100.0, 8.0)
     inputs = [frames, index, y0, x0, mu, sigma]
     before = [a.copy() for a in inputs]
     for array in inputs:
@@ -149,7 +182,7 @@ def test_a_crop_is_the_same_alone_and_among_others():
     for k in (0, 300, 699):
         one = [a[..., [k]] for a in inputs[1:]]
         np.testing.assert_array_equal(fits(frames, *one, under, sensor, robust=True)[0], found[k])
-    assert fits(frames, *(a[..., :0] for a in inputs[1:]), under, sensor).shape == (0, 6)
+    assert fits(frames, *(a[..., :0] for a in inputs[1:]), under, sensor).shape == (0, 7)
 
 
 @pytest.mark.parametrize("known", sorted(KNOWN))
@@ -164,7 +197,7 @@ def test_what_is_no_number_has_no_answer_and_spoils_no_other(known, robust):
     level = np.full(9, 120.0)
     level[7] = np.nan
     options = {"known": KNOWN[known], "robust": robust}
-    under, sensor = (level, *NO_IMAGES), Sensor(0.5, 100.0, 2.0)
+    under, sensor = (level, *NO_IMAGES), Sensor(0.5, 100.0, 8.0)
     found = fits(frames, index, y0, x0, mu, sigma, under, sensor, **options)
     assert np.isfinite(found[0]).all()
     assert np.isnan(found[[1, 3, 4, 5, 6, 7, 8], :2]).all()
@@ -229,7 +262,7 @@ def bias_and_pull(found, photons):
 def test_photons_are_unbiased_and_their_errors_true(method, photons, light, size):
     crops, table = scene(6000, photons, light, size=size, seed=photons)
     noise = np.sqrt(light * QE + READ**2 + GAIN**2 / 12) / QE
-    error = np.random.default_rng(1).normal(0, 0.1 * noise, len(table))
+    error = np.random.default_rng(1).normal(0, 0.05 * noise, len(table))
     found = photons_of(crops, table.assign(background=light + error), method=method)
     bias, pull = bias_and_pull(found, photons)
     assert abs(bias) < 3.5
@@ -247,19 +280,34 @@ def test_a_background_known_exactly_reaches_the_bound():
     assert bias_and_pull(known, 1000)[1] == pytest.approx(1, abs=3.5 / np.sqrt(12000))
     # The error of a column is in photons, that of the options in units of the noise at the fitted level.
     noise = np.sqrt(50 * QE + READ**2 + GAIN**2 / 12) / QE
-    column = photons_of(crops, table.assign(background_error=0.1 * noise))
+    column = photons_of(crops, table.assign(background_error=0.05 * noise))
     np.testing.assert_allclose(column.photons, photons_of(crops, table).photons, rtol=2e-3)
 
 
 def test_the_crop_corrects_a_background_that_is_off():
     crops, table = scene(6000, 1000, 50, seed=6)
     high = table.assign(background=51.5)
+    unsure = CropFit(background_error=0.1)
     error = {
-        m: photons_of(crops, high, method=m).photons.mean() - 1000 for m in ("map", "fixed", "free")
+        m: photons_of(crops, high, method=m).photons.mean() - 1000
+        for m in ("map", "fixed", "free", unsure)
     }
-    assert error["fixed"] < 1.8 * error["map"] < -5 < error["free"] < 3
+    assert error["fixed"] < 1.2 * error["map"] < 1.2 * 1.3 * error[unsure] < -5 < error["free"] < 3
     told = photons_of(crops, high.assign(background_error=1.5))
     assert told.background.mean() == pytest.approx(50, abs=0.5)
+
+
+@pytest.mark.parametrize("photons", [1000, 10000])
+@pytest.mark.parametrize("method", ["prior", "fixed", "free"])
+def test_errors_hold_what_positions_do(photons, method):
+    crops, table = scene(6000, photons, 10, seed=20)
+    shift = np.random.default_rng(2).normal(0, 30, (2, len(table)))
+    moved = table.assign(x=table.x + shift[0], y=table.y + shift[1])
+    fit = CropFit(background=method, background_error=0.01, position_error=30.0)
+    found = photons_of(crops, moved, method=fit)
+    assert bias_and_pull(found, photons)[1] == pytest.approx(1, abs=0.02 + 3.5 / np.sqrt(12000))
+    sharp = CropFit(background=method, background_error=0.01)
+    assert bias_and_pull(photons_of(crops, moved, method=sharp), photons)[1] > 1.05
 
 
 def test_uncertain_positions_widen_the_psf():
@@ -435,7 +483,7 @@ def test_a_spline_is_not_widened():
 
 def test_maps_and_given_crops_do_not_go_together():
     crops, table = scene(3, 1000, 10, seed=18)
-    for name in ("offset", "variance"):
+    for name in ("gain", "offset", "variance"):
         camera = CAMERA.assign({name: (("y", "x"), np.ones((11, 11)))})
         with pytest.raises(ParameterError, match=f"map of {name}"):
             photons_of(crops, table, camera=camera)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import replace
 from typing import Any
 
 import dask.array as da
@@ -25,6 +26,8 @@ from smlm_dask._graph.places import LADDER, placed
 from smlm_dask._graph.reduce import finish, put_back, whole
 from smlm_dask._graph.series import Series, levels_of, supply_of
 
+NONE = np.empty((0, 0, 0), "f4")
+
 
 def emitter_map(
     kernel: Kernel,
@@ -35,13 +38,13 @@ def emitter_map(
     background: Series | Array | None = None,
     columns: int,
 ) -> Array:
-    """``kernel(block, frame, rows, images, image_index, image_offset, *arguments)`` for every chunk.
+    """``kernel(block, frame, rows, images, index, offset, error, *arguments)`` for every chunk.
 
     Each task gets the ``rows`` (emitter, column) of its own frames, with ``frame`` counted from the
     block's first. ``background`` is a series of images, or an image for each frame of ``data``, cut like
-    it; ``image_offset`` then a number for each frame, or for a series with shares (frame, 4) as
-    `mixture` gives them. The result is (emitter, columns) in the order of ``rows``; rows not sorted
-    by frame cost one task that puts them back.
+    it; ``offset`` is a number for each frame, or for a series with shares (frame, 4) as `mixture` gives
+    them; ``error`` are images as ``images``, or none. The result is (emitter, columns) in the order of
+    ``rows``; rows not sorted by frame cost one task that puts them back.
     """
     order = np.argsort(frames, kind="stable")
     if (np.diff(order) != 1).any():
@@ -83,21 +86,34 @@ def _under(
     """What gives each block of frames its images, index and offset; the arrays it refers to."""
     if isinstance(series, da.Array):
         images = series
-        return lambda i, lo, hi: (block(images, i, 0, 0), *_each_its_own(hi - lo)), [images]
+        return lambda i, lo, hi: (block(images, i, 0, 0), *_each_its_own(hi - lo), NONE), [images]
     if series is None:
-        nothing = np.empty((0, 0, 0), "f4"), np.empty(0, "i8"), np.empty(0, "f8")
-        return lambda i, lo, hi: nothing, []
+        return lambda i, lo, hi: (NONE, np.empty(0, "i8"), np.empty(0, "f8"), NONE), []
     levels, arrays = levels_of(series, data)
     supply, inputs = supply_of(series, data)
+    errors, others = _errors(series, data)
+    arrays = [*arrays, *others]
     dark = whole(series.dark)
     if np.ndim(dark) == 0:
-        return lambda i, lo, hi: (*supply(i, lo, hi), levels(i)), [*inputs, *arrays]
+        return (
+            lambda i, lo, hi: (*supply(i, lo, hi), levels(i), errors(i, lo, hi)),
+            [*inputs, *arrays],
+        )
 
     def under(i: int, lo: int, hi: int) -> tuple[Any, ...]:
         images, local = supply(i, lo, hi)
-        return Task(None, _with_dark, images, argument(dark)), local, levels(i)
+        lifted = Task(None, _with_dark, images, argument(dark))
+        return lifted, local, levels(i), errors(i, lo, hi)
 
     return under, [*inputs, *arrays]
+
+
+def _errors(series: Series, data: Array) -> tuple[Callable[[int, int, int], Any], list[Any]]:
+    """What gives each block of frames the errors of its images."""
+    if series.error is None:
+        return lambda i, lo, hi: NONE, []
+    supply, inputs = supply_of(replace(series, images=series.error), data)
+    return lambda i, lo, hi: supply(i, lo, hi)[0], inputs
 
 
 def _with_dark(images: NDArray[Any], dark: NDArray[Any]) -> NDArray[Any]:

@@ -38,7 +38,7 @@ class Series:
     ``dark + scale ((1 - share) image + share next - dark) + offset``; ``dark`` is a number or (y, x).
     A lazy ``index`` points to ``used`` entries, and which these are is known when all images are. The
     frames where each entry's window begins and ends, in memory, still tell the few that a frame may
-    have.
+    have. ``error`` are images of standard deviations, of which a frame has those of one entry.
     """
 
     images: Any
@@ -50,11 +50,12 @@ class Series:
     share: Any = None
     scale: Any = None
     dark: Any = 0.0
+    error: Any = None
 
     @property
     def arrays(self) -> tuple[Any, ...]:
         """All that may be lazy, without ``used``."""
-        return self.images, self.index, self.offset, self.share, self.scale, self.dark
+        return self.images, self.index, self.offset, self.share, self.scale, self.dark, self.error
 
     @property
     def known(self) -> bool:

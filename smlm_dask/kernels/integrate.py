@@ -9,10 +9,18 @@ from numpy.typing import NDArray
 
 from smlm_dask.kernels.border import border_sums, remove_border_background
 from smlm_dask.kernels.crops import Crops, inside, place
-from smlm_dask.kernels.photons import Sensor, likelihood_fits, weighted_sums
-from smlm_dask.kernels.projection import Background
+from smlm_dask.kernels.photons import (
+    calibrated_borders,
+    calibrated_sums,
+    joint_fits,
+    likelihood_fits,
+    weighted_sums,
+)
+from smlm_dask.kernels.projection import NONE, Background
 from smlm_dask.kernels.reason import Reason
+from smlm_dask.kernels.sensor import Sensor
 from smlm_dask.kernels.spots import Spline, Spots, Straight, Turned
+from smlm_dask.kernels.together import near
 
 __all__ = [
     "BORDER",
@@ -53,6 +61,11 @@ LIKELIHOOD = (
     "status",
 )
 
+BEYOND = 2.0
+LEAST_SHARE = (
+    0.5  # of the pixels of a crop, and of the light on it, that the camera must be known of
+)
+
 
 class Knowledge(NamedTuple):
     """What `likelihood.fit_crops` is told beside the numbers of each emitter."""
@@ -60,6 +73,7 @@ class Knowledge(NamedTuple):
     relative: bool
     known: int
     robust: bool
+    joint: bool
 
 
 def integrate_border(
@@ -69,18 +83,35 @@ def integrate_border(
     images: Array,
     image_index: Array,
     image_offset: Array,
+    image_error: Array,
     size: tuple[int, int],
     padding: bool,
-    gain: float,
+    gain: float | Array,
     quantum_efficiency: float,
+    offset: float | Array,
 ) -> NDArray[np.float64]:
-    """Photons as the sum of each crop above the median of its border; the columns of ``BORDER``."""
-    del images, image_index, image_offset  # the border is the background
-    y0, x0 = rows[:, 0].astype("i8"), rows[:, 1].astype("i8")
-    total, level = border_sums(block, frame, y0, x0, size, padding=padding).T
-    photons = total * _photons_per_adu(gain, quantum_efficiency)
-    crops = place(block, frame, y0, x0, size)
-    return np.column_stack([photons, level, _status(photons, crops, np.isnan(total))])
+    """Photons as the sum of each crop above the median of its border; the columns of ``BORDER``.
+
+    With a map of gains, ``border_level`` is that of a pixel of mean gain and offset.
+    """
+    crops = _crops(block, frame, rows, size)
+    if np.ndim(gain):
+        background = _background(crops, 0.0, offset, images, image_index, image_offset, image_error)
+        total, level = calibrated_borders(crops, background, Sensor(gain, offset)).T
+        photons = total / quantum_efficiency
+        level, known = level / _mean(gain) + _mean(offset), np.any(gain > 0)
+    else:
+        columns = crops.index, crops.y0, crops.x0, size
+        total, level = border_sums(block, *columns, padding=padding).T
+        photons = total * _photons_per_adu(gain, quantum_efficiency)
+        known = np.isnan(total)
+    return np.column_stack([photons, level, _status(photons, crops, known)])
+
+
+def _mean(values: float | Array) -> np.floating[Any]:
+    """Mean of the numbers that are known; NaN, without a warning, of none."""
+    known = np.isfinite(values)
+    return np.sum(values, where=known) / np.float64(known.sum() or np.nan)
 
 
 def without_border(crops: Array) -> Array:
@@ -95,9 +126,10 @@ def integrate_weighted(
     images: Array,
     image_index: Array,
     image_offset: Array,
+    image_error: Array,
     size: tuple[int, int],
     pixel: tuple[float, float],
-    gain: float,
+    gain: float | Array,
     quantum_efficiency: float,
     offset: float | Array,
     own: tuple[bool, bool, bool],
@@ -109,12 +141,18 @@ def integrate_weighted(
     the knots along y, x and z of a spline and its coefficients.
     """
     scale = _photons_per_adu(gain, quantum_efficiency)
-    crops = _crops(block, frame, rows, size)
-    background = _background(crops, rows, scale, offset, images, image_index, image_offset)
+    crops, light = _crops(block, frame, rows, size), rows[:, 5]
     spots, shaped = _spots(rows, size, pixel, own, psf)
-    sums = weighted_sums(crops, background, spots)
-    photons = sums[:, 0] * scale
-    status = _status(photons, crops, np.isfinite(scale), sums[:, 1], shaped)
+    under = offset, images, image_index, image_offset, image_error
+    if np.ndim(gain):
+        background = _background(crops, 0.0, *under)
+        light = light * quantum_efficiency
+        sums = calibrated_sums(crops, background, Sensor(gain, 0.0), spots, light)
+        photons = sums[:, 0] / quantum_efficiency
+    else:
+        sums = weighted_sums(crops, _background(crops, light / scale, *under), spots)
+        photons = sums[:, 0] * scale
+    status = _status(photons, crops, np.isfinite(scale).any(), sums[:, 1], shaped)
     return np.column_stack([photons, sums[:, 1:], status])
 
 
@@ -125,42 +163,101 @@ def integrate_likelihood(
     images: Array,
     image_index: Array,
     image_offset: Array,
+    image_error: Array,
     knowledge: Knowledge,
     read_noise: float,
     size: tuple[int, int],
     pixel: tuple[float, float],
-    gain: float,
+    gain: float | Array,
     quantum_efficiency: float,
     offset: float | Array,
     variance: float | Array | None,
+    excess_noise: float,
     own: tuple[bool, bool, bool],
     *psf: float | Array,
 ) -> NDArray[np.float64]:
     """Photons by likelihood, with their errors; the columns of ``LIKELIHOOD``.
 
     ``variance`` is that of the camera without light, in adu^2; without it ``read_noise``, in
-    electrons, counts. The rest as for `integrate_weighted`.
+    electrons, counts. Errors of images count where the rows have none. The variance of light is
+    ``excess_noise`` times its electrons. The rest as for `integrate_weighted`.
     """
-    scale = _photons_per_adu(gain, quantum_efficiency)
     crops = _crops(block, frame, rows, size)
-    background = _background(crops, rows, scale, offset, images, image_index, image_offset)
-    spots, shaped = _spots(rows, size, pixel, own, psf)
+    under = images, image_index, image_offset, image_error if knowledge.relative else NONE
+    background = _background(crops, 0.0, offset, *under)
+    blur, model = rows[:, 7], (rows, size, pixel, own, psf)
+    spots, shaped = _spots(*model, blur)
+    sharp = _spots(*model)[0] if (blur > 0).any() else None
+    if excess_noise != 1:  # in units of light that have the variance of their number
+        gain, quantum_efficiency = gain / excess_noise, quantum_efficiency / excess_noise
+        read_noise = read_noise / excess_noise
     # An offset that nobody knows is part of the images that are given, and counts as light.
     dark = 0.0 if np.size(images) and np.isnan(offset).all() else offset
-    unknown = variance is None or np.isnan(variance).all()
-    read = read_noise**2 if unknown else np.asarray(variance) * gain**2
-    sensor = Sensor(gain, dark, read + gain**2 / 12)  # a whole number of adu is off by up to half
-    error = rows[:, 6] * (1.0 if knowledge.relative else quantum_efficiency)
-    fits = likelihood_fits(crops, background, sensor, spots, error, **knowledge._asdict())
-    fits[:, :4] /= quantum_efficiency if gain > 0 else np.nan
-    status = _status(fits[:, :5].sum(axis=1), crops, np.isfinite(scale), fits[:, 5], shaped)
+    sensor = _noisy(gain, dark, variance, read_noise)
+    told: dict[str, Any] = {
+        "error": rows[:, 6] * (1.0 if knowledge.relative else quantum_efficiency),
+        "light": rows[:, 5] * quantum_efficiency,
+    }
+    told |= {"relative": knowledge.relative, "known": knowledge.known}
+    alone: dict[str, Any] = {"robust": knowledge.robust, "sharp": sharp}
+    fits = likelihood_fits(crops, background, sensor, spots, **told, **alone)
+    single = np.isfinite(fits[:, 0])
+    if knowledge.joint:
+        some, every, begin = _together(frame, rows, shaped, size, pixel)
+        told |= {name: told[name][some] for name in ("error", "light")}
+        crowded = _crops(block, frame[some], rows[some], size)
+        background = _background(crowded, 0.0, offset, *under)
+        spots, _ = _spots(every, *model[1:], every[:, 7])
+        fits[some] = joint_fits(crowded, background, sensor, spots, begin, **told)
+    fits[:, :4] /= quantum_efficiency
+    return _answers(fits, single, crops, np.any(gain > 0), shaped)
+
+
+def _answers(
+    fits: Array, single: Array, crops: Crops, gain: np.bool, shaped: Array
+) -> NDArray[np.float64]:
+    """The columns of ``LIKELIHOOD``; ``single`` says which crops had an answer if fitted alone."""
+    few = (fits[:, 6] > 0) & (fits[:, 6] < LEAST_SHARE)
+    apart = ~single | np.isfinite(fits[:, 0])
+    fits[few] = np.nan
+    status = _status(fits[:, :5].sum(axis=1), crops, gain, fits[:, 5], shaped)
+    status[(status == Reason.NOT_FINITE) & ~apart] = Reason.FIT_FAILED
+    status[(status == Reason.NOT_FINITE) & few] = Reason.TOO_FEW_PIXELS
     fits[status != Reason.OK, :5] = np.nan
     return np.column_stack([fits[:, :5], status])
 
 
-def _photons_per_adu(gain: float, quantum_efficiency: float) -> float:
+def _together(
+    frame: Array, rows: Array, shaped: Array, size: tuple[int, int], pixel: tuple[float, float]
+) -> tuple[Array, Array, Array]:
+    """Emitters with others near their crop; rows of them and the others, in that crop; where each's begin.
+
+    An emitter farther than ``BEYOND`` pixels outside a crop leaves a hundredth of its light in it.
+    """
+    y, x = (rows[:, i] * pixel[i] + np.where(shaped, rows[:, 2 + i], np.nan) for i in (0, 1))
+    reach = [(n / 2 + BEYOND) * p for n, p in zip(size, pixel, strict=True)]
+    first, other = near(np.asarray(frame, np.int64), y, x, (reach[0], reach[1]))
+    some, count = np.unique(first, return_counts=True)
+    begin = np.concatenate([[0], np.cumsum(count + 1)])
+    which = np.insert(other, begin[:-1] - np.arange(len(some)), some)
+    every, corner = rows[which], rows[np.repeat(some, count + 1), :2]
+    every[:, 2:4] += (every[:, :2] - corner) * pixel
+    every[:, :2] = corner
+    return some, every, begin
+
+
+def _noisy(
+    gain: float | Array, dark: float | Array, variance: float | Array | None, read_noise: float
+) -> Sensor:
+    """The camera, with a variance in adu^2, or one in electrons if that is not known."""
+    if variance is None or np.isnan(variance).all():
+        return Sensor(gain, dark, 0.0, read_noise**2)
+    return Sensor(gain, dark, variance)
+
+
+def _photons_per_adu(gain: float | Array, quantum_efficiency: float) -> Any:
     """NaN, the mark of no answer, also for a gain that cannot be."""
-    return float(gain) / float(quantum_efficiency) if gain > 0 else np.nan
+    return np.where(gain > 0, gain, np.nan) / quantum_efficiency
 
 
 def _crops(block: Array, frame: Array, rows: Array, size: tuple[int, int]) -> Crops:
@@ -169,23 +266,22 @@ def _crops(block: Array, frame: Array, rows: Array, size: tuple[int, int]) -> Cr
 
 def _background(
     crops: Crops,
-    rows: Array,
-    scale: float,
+    level: float | Array,
     offset: float | Array,
     images: Array,
     image_index: Array,
     image_offset: Array,
+    image_error: Array,
 ) -> Background:
     """What lies under the crops: a level for each above the offset, or an image for each frame."""
-    level = rows[:, 5] / scale
     if np.size(images):
-        return Background(crops, level, images, image_index, image_offset)
+        return Background(crops, level, images, image_index, image_offset, image_error)
     if not np.ndim(offset):
         return Background(crops, level + offset, images, image_index, image_offset)
     # A map of the camera's offset is a background image for all frames.
     frames = len(crops.frames)
     zeros = np.zeros(frames, "i8"), np.zeros(frames)
-    return Background(crops, level, np.asarray(offset, "f4")[None], *zeros)
+    return Background(crops, level, np.asarray(offset)[None], *zeros)
 
 
 def _spots(
@@ -194,9 +290,10 @@ def _spots(
     pixel: tuple[float, float],
     own: tuple[bool, bool, bool],
     psf: tuple[Any, ...],
+    blur: float | Array = 0.0,
 ) -> tuple[Spots, Array]:
-    """The shapes of the emitters, and of which of them they are known."""
-    n, (mu_y, mu_x, z, blur) = len(rows), (rows[:, i] for i in (2, 3, 4, 7))
+    """The shapes of the emitters, widened by ``blur``, and of which of them they are known."""
+    n, (mu_y, mu_x, z) = len(rows), (rows[:, i] for i in (2, 3, 4))
     if len(psf) > len(own):
         return Spline(n, size, pixel, (mu_y, mu_x, z), psf), np.ones(n, np.bool_)
     columns = rows[:, 8:].T
@@ -212,7 +309,7 @@ def _spots(
 def _status(
     photons: Array,
     crops: Crops,
-    gain: Array | bool,
+    gain: Array | np.bool,
     psf_sum: Array | None = None,
     shaped: Array | None = None,
 ) -> NDArray[np.float64]:

@@ -27,6 +27,7 @@ class Reason(IntEnum):
     PSF_TOO_NARROW = 14  # emitters show where only noise should
     NOISE_BELOW_ROUNDING = 15  # less than half an adu rms
     CLIPPED = 16  # many samples are 0: the noise below is cut off
+    TOO_FEW_PIXELS = 17  # of most of a crop the camera is not known
 
 
 class Quality(IntFlag):

@@ -95,12 +95,23 @@ def plane_gaussian(size, mu_y, mu_x, sigma_y, sigma_x, theta, pixel):
     return peak * pixel[0] * pixel[1] / (2 * np.pi * sigma_y * sigma_x)
 
 
+def electrons(counts, under, gain, dark, variance, light):
+    """Signal and variance of a crop, the mean light under it, and which pixels count."""
+    known = (gain > 0) & np.isfinite(dark) & (variance >= 0)
+    mean = np.where(known, (under - dark) * gain + light, 0.0)
+    signal = np.where(known, (counts - under) * gain - light, 0.0)
+    spread = np.where(known, mean + (variance + 1 / 12) * gain**2, np.inf)
+    return signal, spread, mean.sum() / known.sum(), known
+
+
 def likelihood(p, x, v, error, relative, known, robust):
     """Photons and their error, level and its error, excess of chi-square; all arrays are (pixels,).
 
-    ``x`` are the counts above the background that is known, ``v`` their variance without an emitter.
+    ``x`` are the counts above the background that is known, ``v`` their variance without an emitter,
+    infinite in a pixel that is left out, of which nothing is used.
     ``known`` is "prior", "fixed" or "free".
     """
+    p, x, v = (a[np.isfinite(v)] for a in (p, x, v))
     keep = np.ones(p.size)
     photons, level = 0.0, x.mean() if known == "free" else 0.0
 
@@ -133,11 +144,65 @@ def likelihood(p, x, v, error, relative, known, robust):
             photons, level = solve()
     w = keep / variance()
     if precision == np.inf:
-        a, b = (w * p * p).sum(), (w * p).sum()
-        errors = np.sqrt(1 / a + (own * b / a) ** 2), own
+        covariance, certain = np.diag([1 / (w * p * p).sum(), 0.0]), own
+        extra = own * (w * p).sum() * covariance[0, 0]
     else:
         normal = [[(w * p * p).sum(), (w * p).sum()], [(w * p).sum(), w.sum() + precision]]
-        errors = np.sqrt(np.diag(np.linalg.inv(normal)))
+        covariance, extra = np.linalg.inv(normal), 0.0
+        certain = np.sqrt(covariance[1, 1])
+    pull = w * (covariance[0, 0] * p + covariance[0, 1])
+    rise = (pull**2 * p).sum() if photons > 0 else 0.0
+    errors = np.sqrt(covariance[0, 0] + extra**2 + 2 * rise**2), certain
     chi2 = ((x - level - photons * p) ** 2 / variance()).sum()
     free = p.size - 1
     return photons, errors[0], level, errors[1], (chi2 - free) / np.sqrt(2 * free)
+
+
+def blur_error(p, sharp, v, photons, level, precision):
+    """Standard deviation of photons from positions that widen ``sharp`` to ``p``, to second order.
+
+    ``precision`` is that of the level in the fit, infinite where it stays.
+    """
+    w = 1 / np.maximum(v + level + max(photons, 0.0) * p, 1e-3)
+    missed = w * (sharp - p)
+    if precision == np.inf:
+        return max(photons, 0.0) * abs((missed * p).sum() / (w * p * p).sum())
+    normal = [[(w * p * p).sum(), (w * p).sum()], [(w * p).sum(), w.sum() + precision]]
+    return max(photons, 0.0) * abs(np.linalg.solve(normal, [(missed * p).sum(), missed.sum()])[0])
+
+
+def together(shapes, x, v, error, relative, known):
+    """`likelihood` of a crop with several shapes, its own first."""
+    free, certain = known == "free", known == "fixed" or error == 0
+    shapes, x, v = shapes[:, np.isfinite(v)], x[np.isfinite(v)], v[np.isfinite(v)]
+    design = np.vstack([shapes, np.ones(x.size)])
+    value = np.zeros(len(design))
+    value[-1] = x.mean() if free else 0.0
+
+    def variance():
+        bright = np.append(np.maximum(value[:-1], 0), value[-1])
+        return np.maximum(v + bright @ design, 1e-3)
+
+    def inverse():
+        normal = design / variance() @ design.T
+        normal[-1, -1] += 0.0 if free or certain else own**-2
+        out = np.zeros_like(normal)
+        last = -1 if certain and not free else len(design)
+        out[:last, :last] = np.linalg.inv(normal[:last, :last])
+        return out
+
+    own = error
+    for update in range((2 if relative else 1) + 3):
+        if update < (2 if relative else 1):
+            value[:-1] = 0.0
+            own = error * np.sqrt(x.size / (1 / variance()).sum()) if relative else error
+        value = inverse() @ (design / variance() @ x)
+    covariance, w = inverse(), 1 / variance()
+    response = w * (covariance[0] @ design)
+    stays = certain and not free
+    errors = (response.sum() * own, own) if stays else (0.0, np.sqrt(covariance[-1, -1]))
+    rise = (response**2 * design[0]).sum() if value[0] > 0 else 0.0
+    chi2 = (w * (x - value @ design) ** 2).sum()
+    photons_error = np.sqrt(covariance[0, 0] + errors[0] ** 2 + 2 * rise**2)
+    z = (chi2 - x.size + 1) / np.sqrt(2 * (x.size - 1))
+    return value[0], photons_error, value[-1], errors[1], z

@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 from smlm_dask import _graph
 from smlm_dask.check import choice, number, whole_number
 from smlm_dask.errors import ParameterError
-from smlm_dask.kernels import corner, corner_line, ramp
+from smlm_dask.kernels import corner, corner_line, ramp, rim
 from smlm_dask.kernels.gain import robust_moments, robust_variance, transfer_curve
 from smlm_dask.kernels.reason import Reason
 from smlm_dask.movie import check_movie, select_map
@@ -28,7 +28,9 @@ BINS = 50  # of method="smlmlp"
 ALL_SAMPLES, ENOUGH_SAMPLES = 20_000_000, 20_000_000
 MOST_STEP = 12  # frames from pair to pair, unless a window of large frames would not fit a task
 TASK_SAMPLES, FEWEST_PAIRS = 2**26, 10
-LEAKS = ("leak", "leak_error", "leak_ratio")
+# Patches that tell a blur of 0.4 pixel five errors away, and pairs of a window that they are cut from.
+RIM_PATCHES, MOST_RIM_PAIRS = 2700, 48
+WHITENESS = ("leak", "leak_error", "smoothing", "smoothing_error")
 
 
 def estimate_gain(
@@ -226,12 +228,14 @@ def _pairs(n: int, size: int, window: int) -> tuple[list[NDArray[np.int64]], lis
     """
     step, stride, map_pairs = _sampling(n, size, window)
     count = max(1, (n + window // 2) // window)
+    rim_pairs = min(max(-(-RIM_PATCHES * rim.SIDE**2 // (size * count)), 4), MOST_RIM_PAIRS)
     picks: list[NDArray[np.int64]] = []
     arguments: list[tuple[Any, ...]] = []
     for j in range(count):
         first = np.arange(j * window, (n if j == count - 1 else (j + 1) * window) - 1, step)
         picks.append(np.unique([first, first + 1]))
-        arguments.append((min(step, 2), stride, first * corner.TIME // n, map_pairs))
+        group = first * corner.TIME // n
+        arguments.append((min(step, 2), stride, group, map_pairs, rim_pairs))
     return picks, arguments
 
 
@@ -272,7 +276,7 @@ def _ramp(movie: xr.DataArray, window: int | None, known: Known) -> Values:
     packed = _graph.finish(ramp.ramp_gain, mean, *known, pairs, shape=shape)
     values = _unpacked(packed, ramp.BINS, known)
     maps = {"signal_mean": (("y", "x"), mean[0]), "signal_variance": (("y", "x"), mean[1])}
-    return {n: v for n, v in values.items() if n not in LEAKS} | maps
+    return {n: v for n, v in values.items() if n not in WHITENESS} | maps
 
 
 # ------------------------------------------------------------------ method="smlmlp"

@@ -185,6 +185,26 @@ def test_a_hot_pixel_is_found_and_has_its_variance():
     np.testing.assert_allclose(np.mean(excess[y, x]), 1600, rtol=0.3)
 
 
+def test_noise_of_light_is_no_hot_pixel():
+    """A molecule that blinks all the time raises the variance as wide as its image is."""
+    y, x = np.mgrid[:64, :64]
+    rng = np.random.default_rng(13)
+    spots = sum(
+        np.exp(-((y - a) ** 2 + (x - b) ** 2) / (2 * 1.2**2))
+        for a, b in rng.uniform(4, 60, (40, 2))
+    )
+    light = gradient(64, 64, 5, 20) + 60 * spots * (rng.random((300, 1, 1)) < 0.45)
+    frames = np.rint((rng.poisson(light) + rng.normal(0, NOISE, light.shape)) / GAIN + OFFSET)
+    frames[:, 20, 20] += rng.normal(0, 60, 300)
+    sums = corner.corner_sums(np.clip(np.rint(frames), 0, None).astype("u2"), 1, 2, groups(300, 1))
+    _, packed = gain_of(sums)
+    hot = corner_line.pixel_noise(sums, packed)[3]
+    assert hot[20, 20]
+    assert hot.sum() == 1
+    excess = corner_line.pixel_noise(sums, packed)[2]
+    assert (excess > 50).sum() > 20
+
+
 def blurred(frames):
     wide = frames.astype("f8")
     for axis in (1, 2):
@@ -329,6 +349,14 @@ def test_a_molecule_is_no_bad_pixel():
     assert pixels.bad_pixels(100 + spot, 20 + 0 * spot, 16).sum() == 1
     assert pixels.bad_pixels(100 - spot, 20 + 0 * spot, 16).sum() == 1
     assert pixels.bad_pixels(100 + 0 * spot, 20 + spot * 5, 16).sum() == 1
+
+
+def test_the_second_of_eight_neighbours():
+    image = np.arange(20.0).reshape(4, 5)
+    found = pixels.beside(image)
+    assert found[1, 1] == 11
+    assert found[0, 0] == 6  # what is outside is mirrored
+    assert np.isnan(pixels.beside(np.ones((1, 4)))).all()
 
 
 @pytest.mark.parametrize("reach", [0, 1, 4])

@@ -40,7 +40,10 @@ LEAST_NOISE = 0.5  # adu
 # Zeros among the samples of a movie, and of the bins of the fit: noise that was cut off at a sample of
 # a thousand is 0.2 % too small.
 MOST_ZEROS, MOST_DARK = 0.01, 0.0002
-HOT, HOT_ERRORS = 1.25, 6  # variance over the line's, and standard errors of it above that
+# A hot pixel's excess of variance over the line: at least this share of the line, this many standard
+# errors, and this many times that of the pixels around it. Under emitters the median of few pairs goes
+# from none to much within a pixel: factors of 5 were seen there.
+HOT, HOT_ERRORS, ALONE = 0.25, 7, 8
 ROUNDS = 30  # of the reweighted line
 COLUMNS_OF = ((0, 3, 4), (0, 5, 6))  # count, light and variance of each filter
 
@@ -296,10 +299,19 @@ def pixel_noise(sums: Sums, packed: Doubles) -> Doubles:
     """Level, variance, variance above the line and 1 where it is a hot pixel's: (4, y, x)."""
     level, variance = sums.maps / sums.counts[0]
     number = dict(zip(NUMBERS, packed, strict=False))
-    line = number["intercept"] + number["slope"] * level
-    line = line if number["status"] == Reason.OK else np.full_like(level, np.nan)
-    most = HOT + HOT_ERRORS * pixels.variance_error(sums.counts[1])
+    slope = number["slope"] if number["status"] == Reason.OK else math.nan
+    excess = variance - (number["intercept"] + slope * level)
+    # The level of a hot pixel is noisy as well, and may be where the line says no noise.
+    around = np.maximum(level, pixels.local_median(level))
+    share = variance / (number["intercept"] + slope * around) - 1
+    return np.stack([level, variance, excess, _alone(share, pixels.variance_error(sums.counts[1]))])
+
+
+def _alone(share: Doubles, error: float) -> NDArray[np.bool_]:
+    """Where the excess of variance, as a share of the line's, is that of a single pixel.
+
+    A molecule is as wide as its PSF, and noisy light has as wide an excess.
+    """
+    beside = np.maximum(pixels.beside(share) - error, 0)
     with np.errstate(invalid="ignore"):
-        # A molecule is as wide as its PSF; a hot pixel stands alone.
-        hot = (variance > most * line) & (variance > most * pixels.surroundings(variance))
-    return np.stack([level, variance, variance - line, hot])
+        return np.asarray(share > HOT + HOT_ERRORS * error * (1 + beside) + ALONE * beside)

@@ -178,7 +178,7 @@ def _fill(
         for i in first[(group == g) & special]:
             pair = np.array([i])
             _add_pairs(frames, pair, centre, skip.of(frames, i), limits, stride, room, now)
-        filled = np.flatnonzero(now[..., :2].any(axis=(0, 2)))
+        filled = np.flatnonzero((now[..., 0] + now[..., 1]).any(axis=0))
         keys = slice(filled[0], filled[-1] + 1) if len(filled) else slice(0)
         table[g, keys] += now[:, keys].sum(axis=0)
         table[TIME:, keys] += now[:, keys]
@@ -212,11 +212,17 @@ def _noise_line(frames: Frames, first: Indices, centre: Floats, skip: _Skip) -> 
         return NO_LIMITS
     places = np.split(np.argsort(key, kind="stable"), (len(key) * np.array(SHARES)).astype(int))
     places = [p for p in places if len(p)]
-    z, v = (np.array([np.median(a[p]) for p in places], "f8") for a in (light, variance))
-    floor = float(np.median(variance)) / CHI2_MEDIAN / 2
+    z, v = (np.array([_median(a[p]) for p in places], "f8") for a in (light, variance))
+    floor = _median(variance) / CHI2_MEDIAN / 2
     weight = np.array([len(p) for p in places]) / np.maximum(v, floor * CHI2_MEDIAN + 1e-30) ** 2
     slope, at, level = _weighted_line(z, v / CHI2_MEDIAN, weight)
     return Limits(np.float32(level - slope * at), np.float32(slope), np.float32(floor))
+
+
+def _median(values: Floats) -> float:
+    """The upper median: the mean of two middles takes ten times as long."""
+    middle = len(values) // 2
+    return float(np.partition(values, middle)[middle])
 
 
 def _weighted_line(z: Doubles, v: Doubles, weight: Doubles) -> tuple[float, float, float]:

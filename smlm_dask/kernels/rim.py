@@ -25,6 +25,7 @@ Doubles: TypeAlias = NDArray[np.float64]
 
 COLUMNS = ("flat", "rise", "light")
 SIDE = 16
+BATCH = 2**18  # samples
 RIM = 1.05  # of the Nyquist frequency: the rim is what lies beyond, a fifth of the plane
 NARROWEST = 0.8  # pixels, the standard deviation of a PSF that is not taken for smoothing
 PIXEL = 1 / 12  # variance of a pixel's own width
@@ -67,22 +68,25 @@ def rim_sums(frames: NDArray[Any], first: NDArray[np.int64], ceiling: float = np
 
     A patch that holds a sample from ``ceiling`` is zero.
     """
-    rows, columns = (n // SIDE for n in frames.shape[1:])
-    found = np.zeros((len(first), rows, columns, len(COLUMNS)))
-    for pair, i in zip(found, first, strict=True):
-        a, b = (_patches(frames[j], rows, columns) for j in (i, i + 1))
+    found = np.zeros((len(first), *(n // SIDE for n in frames.shape[1:]), len(COLUMNS)))
+    # A few pairs at a time: calls cost as much as the arithmetic of small frames.
+    count = max(1, BATCH // max(frames[0].size, 1))
+    for j in range(0, len(first), count):
+        some = first[j : j + count]
+        a, b = (_patches(frames[i]) for i in (some, some + 1))
         wave = fft.rfft2((a.astype("f4") - b) * _TAPER)[..., _INSIDE]
-        pair[...] = (wave.real**2 + wave.imag**2) @ _WEIGHTED
+        found[j : j + count] = (wave.real**2 + wave.imag**2) @ _WEIGHTED
         if np.isfinite(ceiling):
-            pair[np.maximum(a, b).max(axis=(2, 3)) >= ceiling] = 0
+            found[j : j + count][np.maximum(a, b).max(axis=(3, 4)) >= ceiling] = 0
     level = found[..., :1].mean(axis=0) if len(first) else found.sum(axis=0)[..., :1]
     return np.divide(found, level, out=np.zeros_like(found), where=level > 0)
 
 
-def _patches(frame: NDArray[Any], rows: int, columns: int) -> NDArray[Any]:
-    """A frame as (row, column, y, x)."""
-    cut = frame[: rows * SIDE, : columns * SIDE]
-    return cut.reshape(rows, SIDE, columns, SIDE).swapaxes(1, 2)
+def _patches(frames: NDArray[Any]) -> NDArray[Any]:
+    """Frames in patches: (frame, row, column, y, x)."""
+    rows, columns = (n // SIDE for n in frames.shape[1:])
+    cut = frames[:, : rows * SIDE, : columns * SIDE]
+    return cut.reshape(len(frames), rows, SIDE, columns, SIDE).swapaxes(2, 3)
 
 
 def smoothing(sums: Doubles) -> Doubles:

@@ -28,8 +28,8 @@ BINS = 50  # of method="smlmlp"
 ALL_SAMPLES, ENOUGH_SAMPLES = 20_000_000, 20_000_000
 MOST_STEP = 12  # frames from pair to pair, unless a window of large frames would not fit a task
 TASK_SAMPLES, FEWEST_PAIRS = 2**26, 10
-# Patches that tell a blur of 0.4 pixel five errors away, and pairs of a window that they are cut from.
-RIM_PATCHES, MOST_RIM_PAIRS = 2700, 48
+# Patches that tell a blur of 0.35 pixel four errors away, and pairs of a window that they are cut from.
+RIM_PATCHES, MOST_RIM_PAIRS = 10_000, 100
 WHITENESS = ("leak", "leak_error", "smoothing", "smoothing_error")
 
 
@@ -56,7 +56,8 @@ def estimate_gain(
     averaged over windows of equal light on the rows just beyond: noise that these share with neither,
     so that sorting by it does not bend the line. Emitters, dense or slow, and gradients need no mask:
     they are the light. The error is the larger of two jackknifes, over 20 groups of frames and over 16
-    tiles. The same with 7 and 9 taps tells what is no noise: emitters (``leak``) or smoothing.
+    tiles. Emitters that are in the noise all the same show with 7 taps (``leak``), smoothed frames in
+    the spectrum of their noise beyond the light (``smoothing``).
 
     ``"ramp"`` is for calibrations with steady light that varies over the field: the scaled median of
     the differences of neighbouring frames, 40 bins of equal count, the median of the slopes between
@@ -70,9 +71,9 @@ def estimate_gain(
     movies (``gain_uncertain``: the error is above 5 %), with a PSF below 0.8 pixel
     (``psf_too_narrow``), on frames that were smoothed, resampled or denoised (``noise_not_white``),
     subtracted and clipped (``clipped``), or with less noise than half an adu
-    (``noise_below_rounding``). Weak smoothing and a PSF below 0.8 pixel can pass in a small movie.
-    Run it on raw frames. Gain that varies by 2 % between pixels is up to 3 % off with bright
-    emitters; non-linear cameras were not tried: look at the bins.
+    (``noise_below_rounding``). A blur of 0.35 pixel and a PSF below 0.8 pixel can pass in a small
+    movie, sharpened frames in any. Run it on raw frames. Gain that varies by 2 % between pixels is up
+    to 3 % off with bright emitters; non-linear cameras were not tried: look at the bins.
 
     Parameters
     ----------
@@ -109,8 +110,9 @@ def estimate_gain(
         ``offset`` and ``offset_error`` () adu, with ``offset`` also ``read_noise`` and
         ``read_noise_error`` () electron.
 
-        ``"corner"``: ``leak``, ``leak_error``, ``leak_ratio`` (), ``read_variance_excess`` (y, x) adu2
-        and ``hot_pixel`` (y, x). ``"smlmlp"``: ``regression`` (parameter).
+        ``"corner"``: ``leak``, ``leak_error``, ``smoothing``, ``smoothing_error`` (),
+        ``read_variance_excess`` (y, x) adu2 and ``hot_pixel`` (y, x). ``"smlmlp"``: ``regression``
+        (parameter).
 
     Raises
     ------

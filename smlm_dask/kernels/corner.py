@@ -100,7 +100,7 @@ def corner_sums(
     stride: int,
     group: Indices,
     map_pairs: int = 16,
-    rim_pairs: int = 48,
+    rim_pairs: int = 100,
 ) -> Sums:
     """All that a window of frames tells of its noise.
 

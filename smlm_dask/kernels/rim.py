@@ -26,7 +26,7 @@ Doubles: TypeAlias = NDArray[np.float64]
 COLUMNS = ("flat", "rise", "light")
 SIDE = 16
 BATCH = 2**18  # samples
-RIM = 1.05  # of the Nyquist frequency: the rim is what lies beyond, a fifth of the plane
+RIM = 1.05  # of the Nyquist frequency: the rim is what lies beyond, a sixth of the plane
 NARROWEST = 0.8  # pixels, the standard deviation of a PSF that is not taken for smoothing
 PIXEL = 1 / 12  # variance of a pixel's own width
 

@@ -140,6 +140,7 @@ def jitter(sd: float) -> Change:
 BLOB = {"blob": 1.0}
 SLOW = {"number": 300, "on_frames": 30, "off_frames": 60}
 PRNU, SCMOS = {"gain_spread": 0.02}, {"offset_spread": 3, "gain_spread": 0.01, "hot_fraction": 0.01}
+WORSE = {"offset_spread": 10, "gain_spread": 0.02, "hot_fraction": 0.01}
 
 
 def _fields() -> dict[str, Case]:
@@ -186,6 +187,7 @@ CASES: dict[str, Case] = {
     "gain varies 2 %, bg200": Case(movie(number=100, background=200, camera=PRNU), limit=3),
     "gain varies 2 %": Case(movie(camera=PRNU), limit=3),
     "sCMOS": Case(movie(camera=SCMOS), limit=3),
+    "sCMOS, offsets 10 adu, gain 2 %": Case(movie(camera=WORSE), limit=3),
     "sCMOS, ramp": Case(ramp(camera=SCMOS), limit=3),
     "row noise 1 e": Case(movie(added((0, 0, 1), 1)), limit=3),
     "row noise 2 e, flat": Case(movie(added((0, 0, 1), 2), gradient=0.0), limit=3),
@@ -211,11 +213,14 @@ CASES: dict[str, Case] = {
     "no background": Case(movie(background=0.0), limit=3),
     # no answer is right
     "gain 8": Case(movie(camera={"gain": 8.0}), 8.0, refuse=True),
-    "offset 0": Case(movie(camera={"offset": 0}), limit=3),
+    "offset 0": Case(movie(camera={"offset": 0}), refuse=True),
+    "offset 0, background 20": Case(movie(background=20.0, camera={"offset": 0})),
     "median subtracted, clipped": Case(movie(subtracted), refuse=True),
     "resampled by half a pixel": Case(movie(shifted), refuse=True),
     "drift corrected": Case(movie(drift_corrected), refuse=True),
     "blurred 0.4": Case(movie(blurred(0.4)), refuse=True),
+    "blurred 0.4, 5000 emitters": Case(movie(blurred(0.4), number=5000), refuse=True),
+    "blurred 0.4, slow": Case(movie(blurred(0.4), **SLOW), refuse=True),
     "blurred 0.5": Case(movie(blurred(0.5)), refuse=True),
     # calibrations
     "ramp method, 20-600, 50 frames": Case(ramp(n=50), method="ramp", keywords={"window": 50}),

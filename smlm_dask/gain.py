@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 from smlm_dask import _graph
 from smlm_dask.check import choice, number, whole_number
 from smlm_dask.errors import ParameterError
-from smlm_dask.kernels import corner, corner_line, ramp
+from smlm_dask.kernels import corner, corner_line, ramp, rim
 from smlm_dask.kernels.gain import robust_moments, robust_variance, transfer_curve
 from smlm_dask.kernels.reason import Reason
 from smlm_dask.movie import check_movie, select_map
@@ -28,7 +28,9 @@ BINS = 50  # of method="smlmlp"
 ALL_SAMPLES, ENOUGH_SAMPLES = 20_000_000, 20_000_000
 MOST_STEP = 12  # frames from pair to pair, unless a window of large frames would not fit a task
 TASK_SAMPLES, FEWEST_PAIRS = 2**26, 10
-LEAKS = ("leak", "leak_error", "leak_ratio")
+# Patches that tell a blur of 0.35 pixel four errors away, and pairs of a window that they are cut from.
+RIM_PATCHES, MOST_RIM_PAIRS = 10_000, 100
+WHITENESS = ("leak", "leak_error", "smoothing", "smoothing_error")
 
 
 def estimate_gain(
@@ -54,7 +56,8 @@ def estimate_gain(
     averaged over windows of equal light on the rows just beyond: noise that these share with neither,
     so that sorting by it does not bend the line. Emitters, dense or slow, and gradients need no mask:
     they are the light. The error is the larger of two jackknifes, over 20 groups of frames and over 16
-    tiles. The same with 7 and 9 taps tells what is no noise: emitters (``leak``) or smoothing.
+    tiles. Emitters that are in the noise all the same show with 7 taps (``leak``), smoothed frames in
+    the spectrum of their noise beyond the light (``smoothing``).
 
     ``"ramp"`` is for calibrations with steady light that varies over the field: the scaled median of
     the differences of neighbouring frames, 40 bins of equal count, the median of the slopes between
@@ -68,9 +71,9 @@ def estimate_gain(
     movies (``gain_uncertain``: the error is above 5 %), with a PSF below 0.8 pixel
     (``psf_too_narrow``), on frames that were smoothed, resampled or denoised (``noise_not_white``),
     subtracted and clipped (``clipped``), or with less noise than half an adu
-    (``noise_below_rounding``). Weak smoothing and a PSF below 0.8 pixel can pass in a small movie.
-    Run it on raw frames. Gain that varies by 2 % between pixels is up to 3 % off with bright
-    emitters; non-linear cameras were not tried: look at the bins.
+    (``noise_below_rounding``). A blur of 0.35 pixel and a PSF below 0.8 pixel can pass in a small
+    movie, sharpened frames in any. Run it on raw frames. Gain that varies by 2 % between pixels is up
+    to 3 % off with bright emitters; non-linear cameras were not tried: look at the bins.
 
     Parameters
     ----------
@@ -107,8 +110,9 @@ def estimate_gain(
         ``read_noise_error`` () electron, with either ``variance`` () adu2 of the camera without light:
         all that the other blocks need to know of its noise.
 
-        ``"corner"``: ``leak``, ``leak_error``, ``leak_ratio`` (), ``read_variance_excess`` (y, x) adu2
-        and ``hot_pixel`` (y, x). ``"smlmlp"``: ``regression`` (parameter).
+        ``"corner"``: ``leak``, ``leak_error``, ``smoothing``, ``smoothing_error`` (),
+        ``read_variance_excess`` (y, x) adu2 and ``hot_pixel`` (y, x). ``"smlmlp"``: ``regression``
+        (parameter).
 
     Raises
     ------
@@ -220,12 +224,14 @@ def _pairs(n: int, size: int, window: int) -> tuple[list[NDArray[np.int64]], lis
     """
     step, stride, map_pairs = _sampling(n, size, window)
     count = max(1, (n + window // 2) // window)
+    rim_pairs = min(max(-(-RIM_PATCHES * rim.SIDE**2 // (size * count)), 4), MOST_RIM_PAIRS)
     picks: list[NDArray[np.int64]] = []
     arguments: list[tuple[Any, ...]] = []
     for j in range(count):
         first = np.arange(j * window, (n if j == count - 1 else (j + 1) * window) - 1, step)
         picks.append(np.unique([first, first + 1]))
-        arguments.append((min(step, 2), stride, first * corner.TIME // n, map_pairs))
+        group = first * corner.TIME // n
+        arguments.append((min(step, 2), stride, group, map_pairs, rim_pairs))
     return picks, arguments
 
 
@@ -271,7 +277,7 @@ def _ramp(movie: xr.DataArray, window: int | None, known: Known) -> Values:
     packed = _graph.finish(ramp.ramp_gain, mean, *known, pairs, shape=shape)
     values = _unpacked(packed, ramp.BINS, known)
     maps = {"signal_mean": (("y", "x"), mean[0]), "signal_variance": (("y", "x"), mean[1])}
-    return {n: v for n, v in values.items() if n not in LEAKS} | maps
+    return {n: v for n, v in values.items() if n not in WHITENESS} | maps
 
 
 # ------------------------------------------------------------------ method="smlmlp"

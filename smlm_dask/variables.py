@@ -62,9 +62,10 @@ VARIABLES: dict[str, Variable] = {
         "", "1", "slope of 5 taps over that of 7 taps, less 1: emitters in the noise"
     ),
     "leak_error": _variable("", "1", "standard error of the leak"),
-    "leak_ratio": _variable(
-        "", "1", "leak over that of 7 and 9 taps: above 3 from a narrow PSF, below from smoothing"
+    "smoothing": _variable(
+        "", "1", "how much too large the gain is for frames that were smoothed; 0 for raw ones"
     ),
+    "smoothing_error": _variable("", "1", "standard error of the smoothing"),
     "quality": _variable("", "", "bits that say what the gain is worth"),
     "read_variance_excess": _variable(
         MAP, "adu2", "variance of a pixel above that of the line at its level"

@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from smlm_dask.kernels import corner, corner_line, pixels, ramp
+from smlm_dask.kernels import corner, corner_line, pixels, ramp, rim
 from smlm_dask.kernels.reason import Quality, Reason
 from tests.statements import corner as statement
 
@@ -38,11 +38,11 @@ def test_the_table_is_that_of_its_statement(step, stride, dtype):
     found = corner.corner_sums(frames, step, stride, groups(24, step))
     first = np.arange(0, 23, step)
     centre = pixels.frame_medians(frames)
-    bad = pixels.spread(pixels.bad_pixels(*found.maps, int(found.counts[1])), 4)
+    bad = pixels.spread(pixels.bad_pixels(*found.maps, int(found.counts[1])), corner.REACH)
     assert bad.mean() < 0.2
     wanted = statement.table(frames, first, groups(24, step), stride, centre, bad)
     assert (found.table[..., 1] == 0).all()
-    np.testing.assert_array_equal(found.table[..., (0, 6)], wanted[..., (0, 6)])
+    np.testing.assert_array_equal(found.table[..., (0, 2)], wanted[..., (0, 2)])
     np.testing.assert_allclose(found.table, wanted, rtol=2e-4, atol=1e-2)
     np.testing.assert_allclose(found.table.sum((0, 1)), wanted.sum((0, 1)), rtol=1e-6)
 
@@ -82,7 +82,7 @@ def test_a_cosmic_takes_its_windows_and_no_others():
     frames[20, 24, 26] += 3000
     struck = corner.corner_sums(frames, 1, 1, groups(40, 1))
     lost = clean.table[: corner.TIME, :, 0].sum() - struck.table[: corner.TIME, :, 0].sum()
-    assert 2 * 81 <= lost <= 2 * 13**2
+    assert 2 * 49 <= lost <= 2 * 11**2
     wanted, found = gain_of(clean)[0]["slope"], gain_of(struck)[0]["slope"]
     np.testing.assert_allclose(found, wanted, rtol=5e-3)
 
@@ -93,9 +93,9 @@ def test_a_hot_and_a_dead_pixel_take_their_windows():
     frames[:, 20, 20] = np.clip(1000 + rng.normal(0, 150, 60), 0, None)
     frames[:, 30, 40] = 0
     found = corner.corner_sums(frames, 1, 1, groups(60, 1))
-    inner = (48 - 10) * (52 - 10)
+    inner = (48 - 8) * (52 - 8)
     used = found.table[: corner.TIME, :, 0].sum()
-    assert 59 * (inner - 4 * 81) <= used <= 59 * (inner - 2 * 81)
+    assert 59 * (inner - 4 * 49) <= used <= 59 * (inner - 2 * 49)
     assert found.counts[3] == 0  # its zeros are no clipping
 
 
@@ -185,6 +185,26 @@ def test_a_hot_pixel_is_found_and_has_its_variance():
     np.testing.assert_allclose(np.mean(excess[y, x]), 1600, rtol=0.3)
 
 
+def test_noise_of_light_is_no_hot_pixel():
+    """A molecule that blinks all the time raises the variance as wide as its image is."""
+    y, x = np.mgrid[:64, :64]
+    rng = np.random.default_rng(13)
+    spots = sum(
+        np.exp(-((y - a) ** 2 + (x - b) ** 2) / (2 * 1.2**2))
+        for a, b in rng.uniform(4, 60, (40, 2))
+    )
+    light = gradient(64, 64, 5, 20) + 60 * spots * (rng.random((300, 1, 1)) < 0.45)
+    frames = np.rint((rng.poisson(light) + rng.normal(0, NOISE, light.shape)) / GAIN + OFFSET)
+    frames[:, 20, 20] += rng.normal(0, 60, 300)
+    sums = corner.corner_sums(np.clip(np.rint(frames), 0, None).astype("u2"), 1, 2, groups(300, 1))
+    _, packed = gain_of(sums)
+    hot = corner_line.pixel_noise(sums, packed)[3]
+    assert hot[20, 20]
+    assert hot.sum() == 1
+    excess = corner_line.pixel_noise(sums, packed)[2]
+    assert (excess > 50).sum() > 20
+
+
 def blurred(frames):
     wide = frames.astype("f8")
     for axis in (1, 2):
@@ -215,6 +235,78 @@ def test_what_cannot_be_told_is_refused(name):
     assert Reason(int(found["status"])) in reason
     assert found["quality"] == 0
     assert np.isfinite(packed[-corner_line.BINS :]).all()
+
+
+def test_the_rim_is_that_of_its_statement():
+    frames = noisy(gradient(50, 70), 6)
+    first = np.array([0, 2, 4])
+    found = rim.rim_sums(frames, first)
+    shapes = np.zeros((16, 9, 3))
+    shapes[rim._INSIDE] = rim._SHAPES * rim._TIMES[:, None]
+    wanted = np.stack(
+        [
+            statement.rim(*frames[i : i + 2], rim.SIDE, rim.RIM * np.pi)[..., :9].reshape(3, 4, -1)
+            @ shapes.reshape(-1, 3)
+            for i in first
+        ]
+    )
+    wanted /= wanted[..., :1].mean(axis=0)
+    np.testing.assert_allclose(found, wanted, rtol=1e-4)
+    assert rim._TIMES.sum() == (statement.rim(*frames[:2], 16, rim.RIM * np.pi)[0, 0] > 0).sum()
+
+
+def test_the_rim_tells_smoothed_noise_from_white():
+    """A blur of 0.04 makes the gain twice too large; a line through its spectrum says 0.8."""
+    white = np.random.default_rng(11).normal(500, 10, (200, 128, 128)).astype("f4")
+    first = np.arange(0, 199, 2)
+    found = [rim.smoothing(rim.rim_sums(f, first).sum((0, 1, 2))) for f in (white, blurred(white))]
+    assert abs(found[0]) < 0.2
+    assert abs(found[1] - 0.8) < 0.25
+
+
+def test_emitters_have_the_shape_that_is_fitted():
+    """Of the narrowest PSF, without noise."""
+    y, x = np.mgrid[:16, :16]
+    rng = np.random.default_rng(12)
+    width = 2 * (rim.NARROWEST**2 + rim.PIXEL)
+    frames = np.zeros((600, 16, 16), "f4")
+    for frame, place in zip(frames[::2], rng.uniform(-4, 20, (300, 20, 2, 1, 1)), strict=True):
+        frame[...] = np.exp(-((y - place[:, 0]) ** 2 + (x - place[:, 1]) ** 2) / width).sum(axis=0)
+    sums = rim.rim_sums(frames, np.arange(0, 600, 2)).mean(axis=(0, 1, 2))
+    fitted = np.linalg.solve(rim._NORMAL, sums)
+    assert abs(fitted[0] / fitted[2]) < 0.03
+    assert abs(fitted[1] / fitted[2]) < 0.05
+
+
+def test_no_patches_have_no_rim():
+    sums = rim.rim_sums(np.zeros((4, 15, 40), "u2"), np.array([0, 2]))
+    assert sums.shape == (2, 0, 2, 3)
+    assert np.isnan(rim.smoothing(np.zeros(3)))
+
+
+def test_saturated_patches_are_no_rim():
+    frames = noisy(gradient(32, 32), 4)
+    frames[1, 3, 20] = 60000
+    sums = rim.rim_sums(frames, np.array([0, 2]), 60000)
+    assert not sums[0, 0, 1].any()
+    assert sums[1, 0, 1].all()
+    assert sums[0, 1].all()
+
+
+def test_light_that_was_clipped_at_zero_is_left_out():
+    """Camera offset 0: the dim end has noise that was cut off, and no answer of its own."""
+    light = gradient(96, 96, 0.5, 150)
+    frames = np.maximum(noisy(light, 150).astype("i4") - int(OFFSET), 0).astype("u2")
+    sums = corner.corner_sums(frames, 1, 2, groups(150, 1))
+    zeros = sums.counts[3] / sums.counts[2]
+    assert 1e-4 < zeros < corner_line.MOST_ZEROS
+    total = sums.table[: corner.TIME].sum(axis=0)
+    starts, dark, _ = corner_line._bins(total)
+    assert 0 < dark < len(starts) - 3
+    found, _ = gain_of(sums)
+    assert abs(found["gain"] - GAIN) < 2.5 * found["gain_error"] < 0.06 * GAIN
+    dim = corner.corner_sums(frames[:, :, :40], 1, 2, groups(150, 1))
+    assert gain_of(dim)[0]["status"] == Reason.CLIPPED
 
 
 # ------------------------------------------------------------------ pixels
@@ -257,6 +349,14 @@ def test_a_molecule_is_no_bad_pixel():
     assert pixels.bad_pixels(100 + spot, 20 + 0 * spot, 16).sum() == 1
     assert pixels.bad_pixels(100 - spot, 20 + 0 * spot, 16).sum() == 1
     assert pixels.bad_pixels(100 + 0 * spot, 20 + spot * 5, 16).sum() == 1
+
+
+def test_the_second_of_eight_neighbours():
+    image = np.arange(20.0).reshape(4, 5)
+    found = pixels.beside(image)
+    assert found[1, 1] == 11
+    assert found[0, 0] == 6  # what is outside is mirrored
+    assert np.isnan(pixels.beside(np.ones((1, 4)))).all()
 
 
 @pytest.mark.parametrize("reach", [0, 1, 4])

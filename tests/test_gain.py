@@ -270,7 +270,7 @@ def test_frames_of_the_tail_count(ramp):
     for n in (430, 320):
         movie = smlm.as_movie(ramp[:n], pixel_size=100)
         found = smlm.estimate_gain(movie).compute()
-        inside = len(range(5, 35, 2)) * len(range(5, 43, 2))
+        inside = len(range(4, 36, 2)) * len(range(4, 44, 2))
         windows = int(found.bin_count.sum()) / inside
         assert 0.9 * (n - 2) <= windows <= n - 2
 
@@ -286,10 +286,10 @@ def test_pairs_are_fewer_in_larger_movies(n, side, step, stride):
     assert len(picks) == len(arguments) == round(n / 200)
     assert arguments[0][:2] == (min(step, 2), stride)
     assert picks[0][:4].tolist() == ([0, 1, 2, 3] if step == 1 else [0, 1, step, step + 1])
-    pairs = sum(len(group) for _, _, group, _ in arguments)
+    pairs = sum(len(group) for _, _, group, *_ in arguments)
     assert pairs * side * side >= min(n * side * side * 0.9, 20_000_000)
     assert all(len(p) * side * side <= 2**27 for p in picks)
-    assert max(group.max() for _, _, group, _ in arguments) == 19
+    assert max(group.max() for _, _, group, *_ in arguments) == 19
 
 
 def test_short_windows_have_no_gain(movie):

@@ -14,14 +14,13 @@ in the order of the frames: no chunking can show.
 
 from __future__ import annotations
 
-import math
 from typing import Any, NamedTuple, TypeAlias
 
 import numpy as np
 from numba import njit
 from numpy.typing import NDArray
 
-from smlm_dask.kernels import pixels
+from smlm_dask.kernels import pixels, rim
 from smlm_dask.kernels.selection import median
 
 __all__ = ["COLUMNS", "GROUPS", "KEYS", "TAPS", "TIME", "Sums", "add", "corner_sums"]
@@ -33,15 +32,11 @@ Indices: TypeAlias = NDArray[np.int64]
 Bytes: TypeAlias = NDArray[np.uint8]
 
 # Rounded smallest eigenvectors of the autocorrelation matrix of a Gaussian PSF of 1 pixel; sums are zero.
-TAPS = {
-    5: (5, -13, 16, -13, 5),
-    7: (7, -20, 32, -38, 32, -20, 7),
-    9: (10, -30, 54, -72, 76, -72, 54, -30, 10),
-}
-COLUMNS = ("n", "saturated", "z5", "v5", "z7", "v7", "n9", "z9", "v9")
+TAPS = {5: (5, -13, 16, -13, 5), 7: (7, -20, 32, -38, 32, -20, 7)}
+COLUMNS = ("n", "saturated", "dark", "z5", "v5", "z7", "v7")
 # A key is ZERO + FINE sqrt(light beyond the window above the frame's median, adu), its sign kept.
 KEYS, ZERO, FINE = 512, 128, 4
-REACH, EDGE = 4, 5  # of the widest filter; rows and columns at the border without a centre
+REACH, EDGE = 3, 4  # of the widest filter; rows and columns at the border without a centre
 TIME, TILES = 20, 4  # groups of frames; tiles along each axis
 SPACE = TILES * TILES
 GROUPS = TIME + SPACE
@@ -51,16 +46,15 @@ LINE_PAIRS, LINE_ROWS = (
     16,
 )  # pairs, and rows of each, that the first guess of the line is made from
 CHI2_MEDIAN = 0.4549  # median of the square of a standard normal number
-BAD, SATURATED = 1, 2
+BAD, SATURATED, DARK = 1, 2, 4
 # Emitters may light a hundredth of the windows: the brightest have parts of their own.
 SHARES = (0.1, 0.2, 0.3, 0.4, 0.5, 0.6, 0.7, 0.8, 0.9, 0.95, 0.98, 0.99, 0.995)
 
-_MIDDLE = np.zeros((3, 5), np.float32)  # taps from the middle outwards
+_TAPS = np.zeros((2, 4), np.float32)  # from the middle outwards
 for _f, _taps in enumerate(TAPS.values()):
-    _MIDDLE[_f, : len(_taps) // 2 + 1] = _taps[len(_taps) // 2 :]
-_SQUARES = _MIDDLE**2
+    _TAPS[_f, : len(_taps) // 2 + 1] = _taps[len(_taps) // 2 :]
+_SQUARES = _TAPS**2
 _NORM = (0.5 / (2 * _SQUARES.sum(axis=1) - _SQUARES[:, 0]).astype("f8") ** 2).astype(np.float32)
-_BOX = np.array([[1, 1, 1, 1, 0], [1, 1, 1, 1, 1]], np.float32)
 
 
 class Limits(NamedTuple):
@@ -79,9 +73,10 @@ class Sums(NamedTuple):
 
     Attributes
     ----------
-    table : (GROUPS, KEYS, 9)
-        For each group of frames, then for each tile, and for each key the sums named in ``COLUMNS``;
-        the last three by the key of the widest filter.
+    table : (GROUPS, KEYS, 7)
+        For each group of frames, then for each tile, and for each key the sums named in ``COLUMNS``.
+    rim : (GROUPS, 3)
+        For each group of frames, then for each tile, the sums of ``kernels.rim``.
     maps : (2, y, x)
         Level and variance of each pixel, adu and adu2.
     counts : (4,)
@@ -89,6 +84,7 @@ class Sums(NamedTuple):
     """
 
     table: Doubles
+    rim: Doubles
     maps: Doubles
     counts: Doubles
 
@@ -99,7 +95,12 @@ def add(before: Sums, after: Sums) -> Sums:
 
 
 def corner_sums(
-    frames: Frames, step: int, stride: int, group: Indices, map_pairs: int = 16
+    frames: Frames,
+    step: int,
+    stride: int,
+    group: Indices,
+    map_pairs: int = 16,
+    rim_pairs: int = 100,
 ) -> Sums:
     """All that a window of frames tells of its noise.
 
@@ -113,8 +114,8 @@ def corner_sums(
         Distance of the centres of windows, pixels.
     group : (pair,)
         Group of frames of each pair, from 0 to ``TIME - 1`` and never falling.
-    map_pairs : int
-        Pairs that the maps are made from, at most.
+    map_pairs, rim_pairs : int
+        Pairs that the maps, and the sums of the rim, are made from, at most.
     """
     first = np.arange(0, len(frames) - 1, step)
     low, high = pixels.extremes(frames)
@@ -123,15 +124,17 @@ def corner_sums(
     some = first[:: max(1, len(first) // map_pairs)][:map_pairs]
     maps = _maps(frames, some)
     bad = pixels.bad_pixels(maps[0], maps[1], len(some))
-    table = np.zeros((GROUPS, KEYS, len(COLUMNS)))
+    table, sums = np.zeros((GROUPS, KEYS, len(COLUMNS))), np.zeros((GROUPS, len(rim.COLUMNS)))
     if len(first) and min(frames.shape[1:]) > 2 * EDGE:
-        skip = _Skip(bad, high, pixels.ceiling_of(frames, high))
+        skip = _Skip(bad, low, high, pixels.ceiling_of(frames, high))
         used = np.flatnonzero(live[first] & live[first + 1])
         _fill(table, frames, first[used], group[used], skip, stride)
+        few = used[:: max(1, -(-len(used) // rim_pairs))]
+        _fill_rim(sums, frames, first[few], group[few], skip.ceiling)
     dark = frames[live & (low == 0)]
     zeros = np.count_nonzero(dark == 0, axis=0)[~bad].sum() if len(dark) else 0
     samples = np.count_nonzero(~bad) * np.count_nonzero(live)
-    return Sums(table, maps, np.array([1, len(some), samples, zeros], "f8"))
+    return Sums(table, sums, maps, np.array([1, len(some), samples, zeros], "f8"))
 
 
 def _maps(frames: Frames, first: Indices) -> Doubles:
@@ -141,17 +144,23 @@ def _maps(frames: Frames, first: Indices) -> Doubles:
 
 
 class _Skip:
-    """The windows of a pair that hold a pixel that is bad or saturated, as bits: (y, x)."""
+    """Windows of a pair that hold a bad or saturated pixel, or stand on a zero, as bits: (y, x)."""
 
-    def __init__(self, bad: NDArray[np.bool_], high: Doubles, ceiling: float) -> None:
+    def __init__(self, bad: NDArray[np.bool_], low: Doubles, high: Doubles, ceiling: float) -> None:
         self.bad = pixels.spread(bad, REACH).view(np.uint8)  # True is BAD
-        self.high, self.ceiling = high, ceiling
+        self.low, self.high, self.ceiling = low, high, ceiling
+
+    def special(self, first: Indices) -> NDArray[np.bool_]:
+        """Pairs with more to skip than bad pixels."""
+        low, high = (np.stack([a[first], a[first + 1]]) for a in (self.low, self.high))
+        return np.asarray((low == 0).any(axis=0) | (high >= self.ceiling).any(axis=0))
 
     def of(self, frames: Frames, i: int) -> Bytes:
-        if not max(self.high[i], self.high[i + 1]) >= self.ceiling:
+        if not self.special(np.array([i]))[0]:
             return self.bad
         full = (frames[i] >= self.ceiling) | (frames[i + 1] >= self.ceiling)
-        return self.bad | np.uint8(SATURATED) * pixels.spread(full, REACH)
+        bits = self.bad | np.uint8(SATURATED) * pixels.spread(full, REACH)
+        return bits | np.uint8(DARK) * ((frames[i] == 0) | (frames[i + 1] == 0))
 
 
 def _fill(
@@ -161,15 +170,31 @@ def _fill(
     middle = pixels.frame_medians(frames)
     centre = (middle[:-1] + middle[1:]) / np.float32(2)
     limits = _noise_line(frames, first, centre, skip)
-    room = np.empty(frames.shape[1:], np.float32), np.empty(frames.shape[1:], np.float32)
+    special = skip.special(first)
+    room, now = _room(*frames.shape[1:]), np.zeros((SPACE, KEYS, len(COLUMNS)))
     for g in np.unique(group):
-        now = np.zeros((SPACE, KEYS, len(COLUMNS)))
-        for i in first[group == g]:
-            pair = frames[i], frames[i + 1], centre[i], skip.of(frames, i)
-            _add_pair(*pair, limits, stride, room, now)
-        filled = now[..., (0, 1, 6)].any(axis=(0, 2))
-        table[g, filled] += now[:, filled].sum(axis=0)
-        table[TIME:, filled] += now[:, filled]
+        plain = first[(group == g) & ~special]
+        _add_pairs(frames, plain, centre, skip.bad, limits, stride, room, now)
+        for i in first[(group == g) & special]:
+            pair = np.array([i])
+            _add_pairs(frames, pair, centre, skip.of(frames, i), limits, stride, room, now)
+        filled = np.flatnonzero((now[..., 0] + now[..., 1]).any(axis=0))
+        keys = slice(filled[0], filled[-1] + 1) if len(filled) else slice(0)
+        table[g, keys] += now[:, keys].sum(axis=0)
+        table[TIME:, keys] += now[:, keys]
+        now[:, keys] = 0
+
+
+def _fill_rim(
+    sums: Doubles, frames: Frames, first: Indices, group: Indices, ceiling: float
+) -> None:
+    """Add patches of pairs to the sums of the rim, by groups of frames and by tiles."""
+    parts = rim.rim_sums(frames, first, ceiling)
+    if not parts.size:
+        return
+    np.add.at(sums, group, parts.sum(axis=(1, 2)))
+    rows, columns = (np.arange(n) * TILES // n for n in parts.shape[1:3])
+    np.add.at(sums, TIME + rows[:, None] * TILES + columns, parts.sum(axis=0))
 
 
 # ------------------------------------------------------------------ first guess of the line
@@ -187,11 +212,17 @@ def _noise_line(frames: Frames, first: Indices, centre: Floats, skip: _Skip) -> 
         return NO_LIMITS
     places = np.split(np.argsort(key, kind="stable"), (len(key) * np.array(SHARES)).astype(int))
     places = [p for p in places if len(p)]
-    z, v = (np.array([np.median(a[p]) for p in places], "f8") for a in (light, variance))
-    floor = float(np.median(variance)) / CHI2_MEDIAN / 2
+    z, v = (np.array([_median(a[p]) for p in places], "f8") for a in (light, variance))
+    floor = _median(variance) / CHI2_MEDIAN / 2
     weight = np.array([len(p) for p in places]) / np.maximum(v, floor * CHI2_MEDIAN + 1e-30) ** 2
     slope, at, level = _weighted_line(z, v / CHI2_MEDIAN, weight)
     return Limits(np.float32(level - slope * at), np.float32(slope), np.float32(floor))
+
+
+def _median(values: Floats) -> float:
+    """The upper median: the mean of two middles takes ten times as long."""
+    middle = len(values) // 2
+    return float(np.partition(values, middle)[middle])
 
 
 def _weighted_line(z: Doubles, v: Doubles, weight: Doubles) -> tuple[float, float, float]:
@@ -206,29 +237,36 @@ def _weighted_line(z: Doubles, v: Doubles, weight: Doubles) -> tuple[float, floa
 
 
 @njit(nogil=True, cache=True)
-def _down(image, y, taps, out):  # type: ignore[no-untyped-def]
-    """Column filter at a row. Slices of one array: with more the compiler gives up on vectors."""
-    t0, t1, t2, t3, t4 = taps[0], taps[1], taps[2], taps[3], taps[4]
-    a, b, c, d, e = image[y - 4], image[y - 3], image[y - 2], image[y - 1], image[y]
-    f, g, h, i = image[y + 1], image[y + 2], image[y + 3], image[y + 4]
-    for x in range(out.size):
-        inner = t0 * e[x] + t1 * (d[x] + f[x]) + t2 * (c[x] + g[x])
-        out[x] = inner + t3 * (b[x] + h[x]) + t4 * (a[x] + i[x])
+def _down(image, y, taps, lines):  # type: ignore[no-untyped-def]
+    """Both column filters at a row. Slices of one array: by offsets into it there are no vectors."""
+    p0, p1, p2 = taps[0, 0], taps[0, 1], taps[0, 2]
+    q0, q1, q2, q3 = taps[1, 0], taps[1, 1], taps[1, 2], taps[1, 3]
+    a, b, c, d = image[y - 3], image[y - 2], image[y - 1], image[y]
+    e, f, g = image[y + 1], image[y + 2], image[y + 3]
+    five, seven = lines[0], lines[1]
+    for x in range(d.size):
+        near, next_, far = c[x] + e[x], b[x] + f[x], a[x] + g[x]
+        five[x] = p0 * d[x] + p1 * near + p2 * next_
+        seven[x] = q0 * d[x] + q1 * near + q2 * next_ + q3 * far
 
 
 @njit(nogil=True, cache=True)
-def _along(row, taps, out):  # type: ignore[no-untyped-def]
-    """Row filter for the columns from EDGE to the last but EDGE."""
-    t0, t1, t2, t3, t4 = taps[0], taps[1], taps[2], taps[3], taps[4]
-    a, b, c, d, e = row[1:], row[2:], row[3:], row[4:], row[5:]
-    f, g, h, i = row[6:], row[7:], row[8:], row[9:]
-    for x in range(out.size):
-        inner = t0 * e[x] + t1 * (d[x] + f[x]) + t2 * (c[x] + g[x])
-        out[x] = inner + t3 * (b[x] + h[x]) + t4 * (a[x] + i[x])
+def _along(lines, taps, values):  # type: ignore[no-untyped-def]
+    """Both row filters for the columns from EDGE."""
+    p0, p1, p2 = taps[0, 0], taps[0, 1], taps[0, 2]
+    q0, q1, q2, q3 = taps[1, 0], taps[1, 1], taps[1, 2], taps[1, 3]
+    row, five = lines[0], values[0]
+    for x in range(five.size):
+        five[x] = p0 * row[x + 4] + p1 * (row[x + 3] + row[x + 5]) + p2 * (row[x + 2] + row[x + 6])
+    row, seven = lines[1], values[1]
+    for x in range(seven.size):
+        inner = q0 * row[x + 4] + q1 * (row[x + 3] + row[x + 5]) + q2 * (row[x + 2] + row[x + 6])
+        seven[x] = inner + q3 * (row[x + 1] + row[x + 7])
 
 
 @njit(nogil=True, cache=True)
-def _differ(a, b, difference, total):  # type: ignore[no-untyped-def]
+def _differ(a, b, images):  # type: ignore[no-untyped-def]
+    difference, total = images[0], images[1]
     for y in range(a.shape[0]):
         for x in range(a.shape[1]):
             one, other = np.float32(a[y, x]), np.float32(b[y, x])
@@ -237,86 +275,114 @@ def _differ(a, b, difference, total):  # type: ignore[no-untyped-def]
 
 
 @njit(nogil=True, cache=True)
-def _windows(difference, total, y, centre, line, values, keys):  # type: ignore[no-untyped-def]
-    """Light and variance under each filter (6, x), and the keys (2, x), of the windows around a row."""
-    for f in range(3):
-        light, variance, norm = values[2 * f], values[2 * f + 1], _NORM[f]
-        _down(total, y, _SQUARES[f], line)
-        _along(line, _SQUARES[f], light)
-        _down(difference, y, _MIDDLE[f], line)
-        _along(line, _MIDDLE[f], variance)
-        for x in range(light.size):
-            light[x] *= norm
-            variance[x] *= variance[x] * norm
-    for k in range(2):
-        above, below = total[y - 4 - k], total[y + 4 + k]
-        for x in range(line.size):
-            line[x] = above[x] + below[x]
-        _along(line, _BOX[k], values[6])
-        _key(values[6], np.float32(1 / (28 + 8 * k)), centre, keys[k])
+def _room(height, width):  # type: ignore[no-untyped-def]
+    """Images and lines that are used again for every pair.
+
+    Lines are whole numbers of 32 samples, which is what a loop over vectors takes at a time; what is
+    beyond the frame is never used.
+    """
+    length = -(-width // 32) * 32
+    images = np.zeros((2, height, length), np.float32)
+    return images, np.zeros((2, length + 2 * EDGE), np.float32)
 
 
 @njit(nogil=True, cache=True)
-def _key(light, scale, centre, key):  # type: ignore[no-untyped-def]
-    for x in range(light.size):
-        above = light[x] * scale - centre
-        root = np.float32(FINE) * math.sqrt(abs(above))
-        place = np.float32(ZERO) + (root if above > 0 else -root)
-        key[x] = np.int32(min(max(place, np.float32(0)), np.float32(KEYS - 1)))
+def _windows(room, y, centre, values, keys):  # type: ignore[no-untyped-def]
+    """Light and variance under each filter, (4, x), and the keys (x,) of the windows around a row."""
+    images, lines = room
+    difference, total = images[0], images[1]
+    _down(total, y, _SQUARES, lines)
+    _along(lines, _SQUARES, values[:2])
+    _down(difference, y, _TAPS, lines)
+    _along(lines, _TAPS, values[2:])
+    for f in range(2):
+        light, noise, norm = values[f], values[f + 2], _NORM[f]
+        for x in range(light.size):
+            light[x] *= norm
+            noise[x] *= noise[x] * norm
+    _keys(total[y - EDGE], total[y + EDGE], centre, lines[0], keys)
+
+
+@njit(nogil=True, cache=True)
+def _keys(above, below, centre, line, keys):  # type: ignore[no-untyped-def]
+    """Keys by the mean light of the seven columns of the rows just above and below windows."""
+    for x in range(above.size):
+        line[x] = above[x] + below[x]
+    scale, fine, last = np.float32(1 / 28), np.float32(FINE), np.float32(KEYS - 1)
+    for x in range(keys.size):
+        left, right = line[x + 1] + line[x + 2], line[x + 6] + line[x + 7]
+        light = (left + right + (line[x + 3] + line[x + 4] + line[x + 5])) * scale - centre
+        root = fine * np.sqrt(abs(light))
+        place = np.float32(ZERO) + (root if light > 0 else -root)
+        keys[x] = np.int32(min(max(place, np.float32(0)), last))
 
 
 @njit(nogil=True, cache=True)
 def _few_windows(a, b, centre, skip, stride):  # type: ignore[no-untyped-def]
     """Key, light and variance of the smallest filter on every ``stride``-th row: (3, window)."""
     height, width = a.shape
-    difference, total = np.empty((height, width), np.float32), np.empty((height, width), np.float32)
-    _differ(a, b, difference, total)
-    line, values = np.empty(width, np.float32), np.empty((7, width - 2 * EDGE), np.float32)
-    keys = np.empty((2, width - 2 * EDGE), np.int32)
+    room, inner = _room(height, width), width - 2 * EDGE
+    _differ(a, b, room[0])
+    length = room[0].shape[2]
+    values, keys = np.empty((4, length), np.float32), np.empty(length, np.int32)
     out = np.empty((3, (height // stride + 1) * width), np.float32)
     n = 0
     for y in range(EDGE, height - EDGE, stride):
-        _windows(difference, total, y, centre, line, values, keys)
-        for x in range(values.shape[1]):
-            if skip[y, x + EDGE] == 0:
-                out[0, n], out[1, n], out[2, n] = keys[0, x], values[0, x], values[1, x]
+        _windows(room, y, centre, values, keys)
+        for x in range(inner):
+            if skip[y, x + EDGE] & (BAD | SATURATED) == 0:
+                out[0, n], out[1, n], out[2, n] = keys[x], values[0, x], values[2, x]
                 n += 1
     return out[:, :n]
 
 
 @njit(nogil=True, cache=True)
-def _add_pair(a, b, centre, skip, limits, stride, room, table):  # type: ignore[no-untyped-def]
-    """Add the windows of a pair of frames to ``table`` (tile, key, column).
+def _add_pairs(frames, first, centre, skip, limits, stride, room, table):  # type: ignore[no-untyped-def]
+    """Add the windows of pairs of frames to ``table`` (tile, key, column)."""
+    for i in first:
+        _add_pair(frames[i], frames[i + 1], centre[i], skip, limits, stride, room, table)
 
-    ``room`` is two images that are used again for every pair. The centre of a
-    window that is no noise blocks those within REACH, so that rows wait until the rows
-    around them are known.
-    """
+
+@njit(nogil=True, cache=True)
+def _add_pair(a, b, centre, skip, limits, stride, room, table):  # type: ignore[no-untyped-def]
+    """A window that is no noise blocks those within REACH: rows wait until the next ones are known."""
     height, width = a.shape
-    inner, reach = width - 2 * EDGE, REACH // stride
-    difference, total = room
-    _differ(a, b, difference, total)
-    slots = 2 * reach + 1
-    line, values = np.empty(width, np.float32), np.empty((slots, 7, inner), np.float32)
-    keys, blocked = np.empty((slots, 2, inner), np.int32), np.zeros((slots, inner), np.uint8)
-    rows = (height - 2 * EDGE + stride - 1) // stride
+    _differ(a, b, room[0])
+    reach, length = REACH // stride, room[0].shape[2]
+    slots, rows = 2 * reach + 1, (height - 2 * EDGE + stride - 1) // stride
+    values, keys = np.empty((slots, 4, length), np.float32), np.empty((slots, length), np.int32)
+    blocked, left = np.zeros((slots, length), np.uint8), np.empty(width, np.uint8)
+    ends = _ends(width, stride)
     for j in range(rows + reach):
         slot = j % slots
         blocked[slot] = 0
         if j < rows:
-            y = EDGE + stride * j
-            _windows(difference, total, y, centre, line, values[slot], keys[slot])
-            _block(values[slot], limits, blocked[slot])
+            _windows(room, EDGE + stride * j, centre, values[slot], keys[slot])
+            _block(values[slot], width - 2 * EDGE, limits, blocked[slot])
         if j >= reach:
             y, slot = EDGE + stride * (j - reach), (j - reach) % slots
-            tile = y * TILES // height * TILES
-            _add_row(values[slot], keys[slot], skip[y], blocked, stride, table[tile : tile + TILES])
+            _leave(skip[y], blocked, left)
+            for t in range(TILES):
+                part = slice(ends[t], ends[t + 1])
+                tile = table[y * TILES // height * TILES + t]
+                _add_row(values[slot][:, part], keys[slot][part], left[part], stride, tile)
 
 
 @njit(nogil=True, cache=True)
-def _block(values, limits, blocked):  # type: ignore[no-untyped-def]
+def _ends(width, stride):  # type: ignore[no-untyped-def]
+    """First window of each tile along a row, and where the last ends."""
+    ends = np.zeros(TILES + 1, np.int64)
+    for x in range(0, width - 2 * EDGE, stride):
+        for t in range((x + EDGE) * TILES // width, TILES):
+            ends[t + 1] = x + stride
+    ends[TILES] = width - 2 * EDGE
+    return ends
+
+
+@njit(nogil=True, cache=True)
+def _block(values, inner, limits, blocked):  # type: ignore[no-untyped-def]
     """Mark windows around those that are no noise."""
-    light, variance = values[0], values[1]
+    light, variance = values[0, :inner], values[2, :inner]
     hits = 0
     for x in range(light.size):
         most = max(limits.intercept + limits.slope * light[x], limits.floor)
@@ -330,24 +396,31 @@ def _block(values, limits, blocked):  # type: ignore[no-untyped-def]
 
 
 @njit(nogil=True, cache=True)
-def _add_row(values, keys, skip, blocked, stride, table):  # type: ignore[no-untyped-def]
-    inner, width = keys.shape[1], skip.size
-    clear = not blocked.any()
-    for x in range(0, inner, stride):
-        bits = skip[x + EDGE]
-        if bits & BAD or not (clear or not blocked[:, x].any()):
+def _leave(skip, blocked, left):  # type: ignore[no-untyped-def]
+    """Bits of the windows of a row; those near one that is no noise are as bad."""
+    for x in range(left.size - EDGE):
+        left[x] = skip[x + EDGE]
+    for k in range(len(blocked)):
+        row = blocked[k]
+        for x in range(left.size):
+            left[x] |= row[x]
+
+
+@njit(nogil=True, cache=True)
+def _add_row(values, keys, left, stride, table):  # type: ignore[no-untyped-def]
+    z5, z7, v5, v7 = values[0], values[1], values[2], values[3]
+    for x in range(0, keys.size, stride):
+        bits = left[x]
+        if bits & BAD:
             continue
-        sums = table[(x + EDGE) * TILES // width]
-        near = sums[keys[0, x]]
+        sums = table[keys[x]]
         if bits & SATURATED:
-            near[1] += 1
+            sums[1] += 1
             continue
-        near[0] += 1
-        near[2] += values[0, x]
-        near[3] += values[1, x]
-        near[4] += values[2, x]
-        near[5] += values[3, x]
-        far = sums[keys[1, x]]
-        far[6] += 1
-        far[7] += values[4, x]
-        far[8] += values[5, x]
+        sums[0] += 1
+        if bits:
+            sums[2] += 1
+        sums[3] += z5[x]
+        sums[4] += v5[x]
+        sums[5] += z7[x]
+        sums[6] += v7[x]

@@ -9,7 +9,7 @@ from typing import NamedTuple, TypeAlias
 import numpy as np
 from numpy.typing import NDArray
 
-from smlm_dask.kernels import pixels
+from smlm_dask.kernels import pixels, rim
 from smlm_dask.kernels.corner import TIME, Sums
 from smlm_dask.kernels.reason import Quality, Reason
 
@@ -31,19 +31,23 @@ Values: TypeAlias = Mapping[str, Doubles]
 BINS = 50  # of the curve that is shown
 FEWEST = 100  # windows in a bin of the fit
 MOST_SATURATED = 0.3  # of the windows of a bin
-LEAK_RATIO = 3.86  # leak of 5 over leak of 7 taps at a PSF of 0.8 pixel
-LEAK = 0.02  # of the slope; below it the smallest filter stands
+# Leak of 5 over leak of 7 taps: 3.9 at a PSF of 0.8 pixel, 7.5 at 0.94. At 5 what is removed of a leak of
+# a tenth is 1 % too little at the one and 1 % too much at the other.
+LEAK_RATIO = 5.0
+LEAK = 0.005  # of the slope; below it the smallest filter stands
 MOST_LEAK, MOST_LEAK_ERROR, MOST_ERROR = 0.10, 0.05, 0.05
-# Variance of single pixels over the line's, in the quietest patches of the field: 1 in white noise, 1.2
-# under emitters on in every fiftieth frame, 1.45 after a blur of 0.4 pixel. Dense emitters reach 3, but
-# they do not leak.
-QUIET, PATCH, MOST_QUIET = 0.05, 8, 1.25
-WHITE_LEAK, WHITE_ERRORS = 0.01, 2.0  # leak, and its standard errors, that such a field may have
+# What smoothing makes of the gain, and its standard errors, that are taken for none.
+MOST_SMOOTHING, SMOOTHING_ERRORS = 0.10, 2.5
 LEAST_NOISE = 0.5  # adu
-MOST_ZEROS = 0.01  # of the samples
-HOT, HOT_ERRORS = 1.25, 6  # variance over the line's, and standard errors of it above that
+# Zeros among the samples of a movie, and of the bins of the fit: noise that was cut off at a sample of
+# a thousand is 0.2 % too small.
+MOST_ZEROS, MOST_DARK = 0.01, 0.0002
+# A hot pixel's excess of variance over the line: at least this share of the line, this many standard
+# errors, and this many times that of the pixels around it. Under emitters the median of few pairs goes
+# from none to much within a pixel: factors of 5 were seen there.
+HOT, HOT_ERRORS, ALONE = 0.25, 7, 8
 ROUNDS = 30  # of the reweighted line
-COLUMNS_OF = ((0, 2, 3), (0, 4, 5), (6, 7, 8))  # count, light and variance of each filter
+COLUMNS_OF = ((0, 3, 4), (0, 5, 6))  # count, light and variance of each filter
 
 NUMBERS = (
     "gain",
@@ -54,7 +58,8 @@ NUMBERS = (
     "zero_level_error",
     "leak",
     "leak_error",
-    "leak_ratio",
+    "smoothing",
+    "smoothing_error",
     "offset",
     "offset_error",
     "read_noise",
@@ -64,7 +69,7 @@ NUMBERS = (
     "status",
 )
 # What a refused movie still says: where the line lies and why it is not believed.
-KEPT = ("slope", "intercept", "leak", "leak_error", "leak_ratio", "status")
+KEPT = ("slope", "intercept", "leak", "leak_error", "smoothing", "smoothing_error", "status")
 
 
 class Known(NamedTuple):
@@ -85,14 +90,6 @@ class Known(NamedTuple):
     excess_noise: float
 
 
-class _Bins(NamedTuple):
-    """First key of each bin of the two tables, and whether bright ones were dropped."""
-
-    near: Indices
-    far: Indices
-    kept: tuple[int, int]
-
-
 def corner_gain(
     sums: Sums, offset: float | Doubles, read_noise: float, excess_noise: float
 ) -> Doubles:
@@ -100,11 +97,12 @@ def corner_gain(
     known = Known(float(np.mean(offset)), read_noise, excess_noise)
     total = sums.table[:TIME].sum(axis=0)
     found = dict.fromkeys(NUMBERS, math.nan) | {"quality": 0.0}
-    bins = _bins(total)
-    if bins is None:
-        found["status"] = _nothing(sums, total)
+    found |= _white(sums.rim)
+    starts, dark, bright = _bins(total)
+    if bright - dark < 3:
+        found["status"] = Reason.CLIPPED if dark > 0 else _nothing(sums, total)
         return _packed(found, _curve(total))
-    parts = _binned(sums.table, bins)
+    parts = _binned(sums.table, starts)[..., dark:bright]
     whole = parts[:, :TIME].sum(axis=1, keepdims=True)
     value = {name: float(v[0]) for name, v in _answers(whole, known).items()}
     error = _errors(whole, parts, known)
@@ -112,7 +110,7 @@ def corner_gain(
     found |= _chosen(value, error, "far" if leaks else "near")
     lowest = float(whole[0, 0, 1, 0] / whole[0, 0, 0, 0])
     found["status"] = _status(found, sums, lowest)
-    found["quality"] = _quality(found, leaks, bins.kept[0] < len(bins.near))
+    found["quality"] = _quality(found, leaks, bright < len(starts))
     if found["status"] != Reason.OK:
         found |= {n: math.nan for n in NUMBERS if n not in KEPT} | {"quality": 0.0}
     return _packed(found, _curve(total))
@@ -135,16 +133,16 @@ def _nothing(sums: Sums, total: Doubles) -> Reason:
 # ------------------------------------------------------------------ bins
 
 
-def _bins(total: Doubles) -> _Bins | None:
-    """Keys in bins of enough windows, up to the light at which many are saturated."""
-    near, far = _merged(total[:, 0]), _merged(total[:, 6])
-    if len(near) < 3 or len(far) < 3:
-        return None
-    n, saturated = np.add.reduceat(total[:, :2], near, axis=0).T
+def _bins(total: Doubles) -> tuple[Indices, int, int]:
+    """First keys of bins of enough windows; the first bin without zeros, and the first saturated one."""
+    starts = _merged(total[:, 0])
+    if not len(starts):
+        return starts, 0, 0
+    n, saturated, zeros = np.add.reduceat(total[:, :3], starts, axis=0).T
     over = np.flatnonzero(saturated > MOST_SATURATED * (n + saturated))
-    kept = int(over[0]) if len(over) else len(near)
-    kept_far = int(np.searchsorted(far, near[kept])) if len(over) else len(far)
-    return _Bins(near, far, (kept, kept_far)) if min(kept, kept_far) >= 3 else None
+    # Zeros of a bin and of all that are brighter: single ones in bright light cut nothing off.
+    above, of = (np.cumsum(a[::-1])[::-1] for a in (zeros, n))
+    return starts, int(np.sum(above > MOST_DARK * of)), int(over[0]) if len(over) else len(starts)
 
 
 def _merged(count: Doubles) -> Indices:
@@ -160,14 +158,10 @@ def _merged(count: Doubles) -> Indices:
     return np.array(starts, np.int64)
 
 
-def _binned(table: Doubles, bins: _Bins) -> Doubles:
-    """Count, light and variance of the bins of each filter, zeros at the end: (3, group, 3, bin)."""
-    out = np.zeros((3, len(table), 3, max(bins.kept)))
-    for f, columns in enumerate(COLUMNS_OF):
-        starts, kept = (bins.far, bins.kept[1]) if f == 2 else (bins.near, bins.kept[0])
-        sums = np.add.reduceat(table[..., columns], starts, axis=1)
-        out[f, ..., :kept] = sums[:, :kept].transpose(0, 2, 1)
-    return out
+def _binned(table: Doubles, starts: Indices) -> Doubles:
+    """Count, light and variance of the bins of each filter: (2, group, 3, bin)."""
+    sums = np.add.reduceat(table, starts, axis=1)
+    return np.stack([sums[..., columns].transpose(0, 2, 1) for columns in COLUMNS_OF])
 
 
 def _curve(total: Doubles) -> Doubles:
@@ -211,7 +205,6 @@ def _answers(parts: Doubles, known: Known) -> dict[str, Doubles]:
     found: dict[str, Doubles] = {}
     with np.errstate(divide="ignore", invalid="ignore"):
         found["leak"] = slope[0] / slope[1] - 1
-        found["leak_far"] = slope[1] / slope[2] - 1
         for name, share in (("near", 0.0), ("far", LEAK_RATIO / (LEAK_RATIO - 1))):
             b, a = (line[0] - share * (line[0] - line[1]) for line in (slope, intercept))
             found |= {f"{n}_{name}": v for n, v in camera(b, a, known).items()}
@@ -249,9 +242,7 @@ def _chosen(value: Mapping[str, float], error: Mapping[str, float], name: str) -
     """The numbers of the smallest filter (near) or of the extrapolation (far)."""
     names = ("gain", "slope", "intercept", "zero_level", "offset", "square", "variance")
     own, errors = ({n: d[f"{n}_{name}"] for n in names} for d in (value, error))
-    ratio = value["leak"] / value["leak_far"] if value["leak_far"] else math.nan
-    leak = {"leak": value["leak"], "leak_error": error["leak"], "leak_ratio": ratio}
-    return numbers(own, errors) | leak
+    return numbers(own, errors) | {"leak": value["leak"], "leak_error": error["leak"]}
 
 
 def numbers(value: Mapping[str, float], error: Mapping[str, float]) -> dict[str, float]:
@@ -276,8 +267,8 @@ def _status(found: Mapping[str, float], sums: Sums, lowest: float) -> Reason:
         Reason.CLIPPED: zeros > MOST_ZEROS * samples,
         Reason.SLOPE_NOT_POSITIVE: not slope > 0,
         Reason.NOISE_BELOW_ROUNDING: found["intercept"] + slope * lowest < LEAST_NOISE**2,
-        Reason.NOISE_NOT_WHITE: abs(leak) > max(WHITE_ERRORS * error, WHITE_LEAK)
-        and not _quiet(sums, slope, found["intercept"]) <= MOST_QUIET,
+        Reason.NOISE_NOT_WHITE: found["smoothing"]
+        > max(MOST_SMOOTHING, SMOOTHING_ERRORS * found["smoothing_error"]),
         Reason.GAIN_UNCERTAIN: not found["gain_error"] <= MOST_ERROR * found["gain"]
         or not error <= MOST_LEAK_ERROR,
         Reason.PSF_TOO_NARROW: abs(leak) > MOST_LEAK,
@@ -285,20 +276,14 @@ def _status(found: Mapping[str, float], sums: Sums, lowest: float) -> Reason:
     return next((reason for reason, holds in tests.items() if holds), Reason.OK)
 
 
-def _quiet(sums: Sums, slope: float, intercept: float) -> float:
-    """How far the variance of single pixels is above the line where it is least.
-
-    What smooths frames takes more from the corner of Fourier space than from a pixel.
-    """
-    level, variance = sums.maps / sums.counts[0]
-    line = intercept + slope * level
-    with np.errstate(invalid="ignore", divide="ignore"):
-        ratio = np.where(line > 0, variance / line, np.nan)
-    height, width = (max(1, n // PATCH) for n in ratio.shape)
-    ratio = ratio[: height * PATCH, : width * PATCH]
-    patches = ratio.reshape(height, -1, width, ratio.shape[1] // width).mean(axis=(1, 3))
-    patches = patches[np.isfinite(patches)]
-    return float(np.quantile(patches, QUIET)) if patches.size else math.nan
+def _white(sums: Doubles) -> dict[str, float]:
+    """What smoothing makes of the gain, and its error, of frames or of tiles."""
+    whole = sums[:TIME].sum(axis=0)
+    errors = [0.0]
+    for groups in (sums[:TIME], sums[TIME:]):
+        left = rim.smoothing(whole - groups[groups.any(axis=-1)])
+        errors.append(math.sqrt(max(len(left) - 1, 0) * float(np.var(left))) if len(left) else 0.0)
+    return {"smoothing": float(rim.smoothing(whole)), "smoothing_error": max(errors)}
 
 
 def _quality(found: Mapping[str, float], leaks: bool, saturated: bool) -> Quality:
@@ -321,10 +306,19 @@ def pixel_noise(sums: Sums, packed: Doubles) -> Doubles:
     """Level, variance, variance above the line and 1 where it is a hot pixel's: (4, y, x)."""
     level, variance = sums.maps / sums.counts[0]
     number = dict(zip(NUMBERS, packed, strict=False))
-    line = number["intercept"] + number["slope"] * level
-    line = line if number["status"] == Reason.OK else np.full_like(level, np.nan)
-    most = HOT + HOT_ERRORS * pixels.variance_error(sums.counts[1])
+    slope = number["slope"] if number["status"] == Reason.OK else math.nan
+    excess = variance - (number["intercept"] + slope * level)
+    # The level of a hot pixel is noisy as well, and may be where the line says no noise.
+    around = np.maximum(level, pixels.local_median(level))
+    share = variance / (number["intercept"] + slope * around) - 1
+    return np.stack([level, variance, excess, _alone(share, pixels.variance_error(sums.counts[1]))])
+
+
+def _alone(share: Doubles, error: float) -> NDArray[np.bool_]:
+    """Where the excess of variance, as a share of the line's, is that of a single pixel.
+
+    A molecule is as wide as its PSF, and noisy light has as wide an excess.
+    """
+    beside = np.maximum(pixels.beside(share) - error, 0)
     with np.errstate(invalid="ignore"):
-        # A molecule is as wide as its PSF; a hot pixel stands alone.
-        hot = (variance > most * line) & (variance > most * pixels.surroundings(variance))
-    return np.stack([level, variance, variance - line, hot])
+        return np.asarray(share > HOT + HOT_ERRORS * error * (1 + beside) + ALONE * beside)

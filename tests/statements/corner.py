@@ -3,7 +3,17 @@
 import numpy as np
 from scipy.ndimage import correlate1d
 
-from smlm_dask.kernels.corner import EDGE, FINE, GROUPS, KEYS, TAPS, TILES, TIME, ZERO
+from smlm_dask.kernels.corner import (
+    COLUMNS,
+    EDGE,
+    FINE,
+    GROUPS,
+    KEYS,
+    TAPS,
+    TILES,
+    TIME,
+    ZERO,
+)
 
 
 def filtered(image, taps):
@@ -37,8 +47,8 @@ def key(light, centre):
 
 
 def table(frames, first, group, stride, centre, skip):
-    """The table of ``corner_sums`` (GROUPS, KEYS, 9), without the windows of ``skip`` (y, x)."""
-    out = np.zeros((GROUPS, KEYS, 9))
+    """The table of ``corner_sums`` (GROUPS, KEYS, 7), without the windows of ``skip`` (y, x)."""
+    out = np.zeros((GROUPS, KEYS, len(COLUMNS)))
     height, width = frames.shape[1:]
     rows = np.arange(EDGE, height - EDGE, stride)
     columns = np.arange(EDGE, width - EDGE, stride)
@@ -48,16 +58,26 @@ def table(frames, first, group, stride, centre, skip):
     for i, g in zip(first, group, strict=True):
         a, b = frames[i : i + 2].astype("f8")
         middle = np.float32(centre[i] + centre[i + 1]) / np.float32(2)
-        near, far = key(beyond(a, b, 3, 4), middle)[at], key(beyond(a, b, 4, 5), middle)[at]
-        images = [image[at] for n in (5, 7, 9) for image in light_and_noise(a, b, TAPS[n])]
-        for place in (np.full(tile.shape, g), TIME + tile):
-            np.add.at(out, (place, near, 0), 1)
-            np.add.at(out, (place, far, 6), 1)
-            for k in range(4):
-                np.add.at(out, (place, near, 2 + k), images[k])
-            for k in range(2):
-                np.add.at(out, (place, far, 7 + k), images[4 + k])
+        place = key(beyond(a, b, 3, 4), middle)[at]
+        zero = ((a == 0) | (b == 0)).astype("f8")[at]
+        images = [image[at] for n in (5, 7) for image in light_and_noise(a, b, TAPS[n])]
+        for group_of in (np.full(tile.shape, g), TIME + tile):
+            np.add.at(out, (group_of, place, 0), 1)
+            for k, values in enumerate([zero, *images], start=2):
+                np.add.at(out, (group_of, place, k), values)
     return out
+
+
+def rim(a, b, side, radius):
+    """Spectrum of the tapered difference of two frames, in patches: (row, column, ky, kx), 0 inside."""
+    taper = np.sin(np.pi * (np.arange(side) + 0.5) / side)
+    k = 2 * np.pi * np.fft.fftfreq(side)
+    out = np.zeros((a.shape[0] // side, a.shape[1] // side, side, side))
+    for row, column in np.ndindex(out.shape[:2]):
+        part = np.s_[row * side : (row + 1) * side, column * side : (column + 1) * side]
+        difference = (a[part].astype("f8") - b[part]) * np.outer(taper, taper)
+        out[row, column] = abs(np.fft.fft2(difference)) ** 2
+    return np.where(np.hypot(k[:, None], k) >= radius, out, 0)
 
 
 def pair_variance(distance, dither):

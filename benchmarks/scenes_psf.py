@@ -131,6 +131,7 @@ def movie(scene: Scene, seed: int) -> NDArray[np.uint16]:
     places, light = emitters(scene, rng)
     under = ground(scene, rng)
     camera = sensor(scene, rng)
+    draw = drawing(scene, places)
     out = np.empty((scene.n_frames, *scene.shape), np.uint16)
     way = np.linspace(0, scene.drift, scene.n_frames)
     left = (1 - scene.bleaching) ** np.linspace(0, 1, scene.n_frames)
@@ -138,7 +139,7 @@ def movie(scene: Scene, seed: int) -> NDArray[np.uint16]:
     for t in range(scene.n_frames):
         on = np.flatnonzero(light[t])
         photons = moved(scene, under, way[t]) * left[t]
-        photons += drawn(scene, places[on], light[t, on] * left[t])
+        photons += draw(on, light[t, on] * left[t])
         out[t] = camera(photons * lamp[t])
     return out
 
@@ -157,17 +158,21 @@ def emitters(scene: Scene, rng: np.random.Generator) -> tuple[Array, Array]:
     return places, light * bright
 
 
-def drawn(scene: Scene, places: Array, photons: Array) -> Array:
-    """Image of the emitters that are on, integrated over pixels."""
+def drawing(scene: Scene, places: Array) -> Callable[[NDArray[np.int64], Array], Array]:
+    """Function from the emitters that are on and their photons to the image integrated over pixels."""
     (height, width), (sy, sx) = scene.shape, np.array(scene.sigma) / scene.pixel
-    if scene.theta == 0:
-        along_y = shares(height, places[:, 0], sy)
-        along_x = shares(width, places[:, 1], sx)
-        return (along_y * photons) @ along_x.T
-    image = np.zeros(scene.shape)
-    for place, light in zip(places, photons, strict=True):
-        add_turned(image, place, light, (sy, sx), scene.theta)
-    return image
+    along_y, along_x = shares(height, places[:, 0], sy), shares(width, places[:, 1], sx)
+
+    def upright(on: NDArray[np.int64], photons: Array) -> Array:
+        return (along_y[:, on] * photons) @ along_x[:, on].T
+
+    def turned(on: NDArray[np.int64], photons: Array) -> Array:
+        image = np.zeros(scene.shape)
+        for place, light in zip(places[on], photons, strict=True):
+            add_turned(image, place, light, (sy, sx), scene.theta)
+        return image
+
+    return turned if scene.theta else upright
 
 
 def shares(size: int, centre: Array, sigma: float) -> Array:

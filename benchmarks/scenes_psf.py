@@ -184,19 +184,21 @@ def shares(size: int, centre: Array, sigma: float) -> Array:
 def add_turned(
     image: Array, place: Array, light: float, sigma: tuple[float, float], theta: float
 ) -> None:
-    """Add one turned Gaussian, the mean of 4 x 4 points in a pixel."""
+    """Add one turned Gaussian, averaged over each pixel by 4 x 4 nodes: equal points make it narrower."""
     reach = int(5 * max(sigma)) + 1
     middle = np.rint(place).astype(int)
     low = np.maximum(middle - reach, 0)
     high = np.minimum(middle + reach + 1, image.shape)
-    points = (np.arange(4) - 1.5) / 4
+    nodes, weights = np.polynomial.legendre.leggauss(4)
     y, x = (
-        np.add.outer(np.arange(a, b), points) - p for a, b, p in zip(low, high, place, strict=True)
+        np.add.outer(np.arange(a, b), nodes / 2) - p
+        for a, b, p in zip(low, high, place, strict=True)
     )
     y, x = y[:, :, None, None], x[None, None]
     cos, sin = np.cos(np.radians(theta)), np.sin(np.radians(theta))
     square = ((x * cos - y * sin) / sigma[1]) ** 2 + ((x * sin + y * cos) / sigma[0]) ** 2
-    density = np.exp(-square / 2).mean(axis=(1, 3)) / (2 * np.pi * sigma[0] * sigma[1])
+    density = np.einsum("aibj,i,j->ab", np.exp(-square / 2), weights, weights) / 4
+    density /= 2 * np.pi * sigma[0] * sigma[1]
     image[low[0] : high[0], low[1] : high[1]] += light * density
 
 

@@ -27,6 +27,7 @@ class Reason(IntEnum):
     PSF_TOO_NARROW = 14  # emitters show where only noise should
     NOISE_BELOW_ROUNDING = 15  # less than half an adu rms
     CLIPPED = 16  # many samples are 0: the noise below is cut off
+    EMITTERS_MOVE = 17  # light that changes its place, not its strength
 
 
 class Quality(IntFlag):

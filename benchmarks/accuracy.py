@@ -1,6 +1,6 @@
 """How far our defaults and the seeds are from the truth, on simulated movies nobody was tuned on.
 
-``python benchmarks/accuracy.py [--seeds 12] [gain psf background photons]`` runs every case, the seed
+``python benchmarks/accuracy.py [--seeds 12] [gain psf noise background photons]`` runs every case, the seed
 beside ours in one process, and writes docs/accuracy.md. Thresholds and constants were fixed before.
 """
 
@@ -17,6 +17,7 @@ ROOT = Path(__file__).parents[1]
 PAGES = {
     "gain": "Gain (electron / adu)",
     "psf": "PSF width",
+    "noise": "Noise factor of movie minus spatial mean",
     "background": "Background series",
     "photons": "Photons of a crop",
 }

@@ -131,6 +131,7 @@ def movie(scene: Scene, seed: int) -> NDArray[np.uint16]:
     places, light = emitters(scene, rng)
     under = ground(scene, rng)
     camera = sensor(scene, rng)
+    draw = drawing(scene, places)
     out = np.empty((scene.n_frames, *scene.shape), np.uint16)
     way = np.linspace(0, scene.drift, scene.n_frames)
     left = (1 - scene.bleaching) ** np.linspace(0, 1, scene.n_frames)
@@ -138,7 +139,7 @@ def movie(scene: Scene, seed: int) -> NDArray[np.uint16]:
     for t in range(scene.n_frames):
         on = np.flatnonzero(light[t])
         photons = moved(scene, under, way[t]) * left[t]
-        photons += drawn(scene, places[on], light[t, on] * left[t])
+        photons += draw(on, light[t, on] * left[t])
         out[t] = camera(photons * lamp[t])
     return out
 
@@ -157,17 +158,21 @@ def emitters(scene: Scene, rng: np.random.Generator) -> tuple[Array, Array]:
     return places, light * bright
 
 
-def drawn(scene: Scene, places: Array, photons: Array) -> Array:
-    """Image of the emitters that are on, integrated over pixels."""
+def drawing(scene: Scene, places: Array) -> Callable[[NDArray[np.int64], Array], Array]:
+    """Function from the emitters that are on and their photons to the image integrated over pixels."""
     (height, width), (sy, sx) = scene.shape, np.array(scene.sigma) / scene.pixel
-    if scene.theta == 0:
-        along_y = shares(height, places[:, 0], sy)
-        along_x = shares(width, places[:, 1], sx)
-        return (along_y * photons) @ along_x.T
-    image = np.zeros(scene.shape)
-    for place, light in zip(places, photons, strict=True):
-        add_turned(image, place, light, (sy, sx), scene.theta)
-    return image
+    along_y, along_x = shares(height, places[:, 0], sy), shares(width, places[:, 1], sx)
+
+    def upright(on: NDArray[np.int64], photons: Array) -> Array:
+        return (along_y[:, on] * photons) @ along_x[:, on].T
+
+    def turned(on: NDArray[np.int64], photons: Array) -> Array:
+        image = np.zeros(scene.shape)
+        for place, light in zip(places[on], photons, strict=True):
+            add_turned(image, place, light, (sy, sx), scene.theta)
+        return image
+
+    return turned if scene.theta else upright
 
 
 def shares(size: int, centre: Array, sigma: float) -> Array:
@@ -179,19 +184,21 @@ def shares(size: int, centre: Array, sigma: float) -> Array:
 def add_turned(
     image: Array, place: Array, light: float, sigma: tuple[float, float], theta: float
 ) -> None:
-    """Add one turned Gaussian, the mean of 4 x 4 points in a pixel."""
+    """Add one turned Gaussian, averaged over each pixel by 4 x 4 nodes: equal points make it narrower."""
     reach = int(5 * max(sigma)) + 1
     middle = np.rint(place).astype(int)
     low = np.maximum(middle - reach, 0)
     high = np.minimum(middle + reach + 1, image.shape)
-    points = (np.arange(4) - 1.5) / 4
+    nodes, weights = np.polynomial.legendre.leggauss(4)
     y, x = (
-        np.add.outer(np.arange(a, b), points) - p for a, b, p in zip(low, high, place, strict=True)
+        np.add.outer(np.arange(a, b), nodes / 2) - p
+        for a, b, p in zip(low, high, place, strict=True)
     )
     y, x = y[:, :, None, None], x[None, None]
     cos, sin = np.cos(np.radians(theta)), np.sin(np.radians(theta))
     square = ((x * cos - y * sin) / sigma[1]) ** 2 + ((x * sin + y * cos) / sigma[0]) ** 2
-    density = np.exp(-square / 2).mean(axis=(1, 3)) / (2 * np.pi * sigma[0] * sigma[1])
+    density = np.einsum("aibj,i,j->ab", np.exp(-square / 2), weights, weights) / 4
+    density /= 2 * np.pi * sigma[0] * sigma[1]
     image[low[0] : high[0], low[1] : high[1]] += light * density
 
 

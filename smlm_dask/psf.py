@@ -47,10 +47,11 @@ def estimate_psf(
 
     Assumes emitters that blink independently of each other and stay in place while they are on. Static
     light of any shape, bleaching, flicker, drift of the background, fixed pattern, hot pixels and slow
-    blinking do not bias it. These do: emitters that stay on for a window and move (narrower across, by
-    some 5 % for 3 pixels in a window's time), neighbours that blink together (wider), a PSF with skirts
-    or rings (the width is that of its core, within 4 % of a least-squares fit), and a sample in depth
-    (a mean over depths, the bright ones counting twice). The error cannot tell of these.
+    blinking do not bias it. These do: emitters that stay on for a window and move (narrower along the
+    way, by some 4 % for half a pixel in a window's time), neighbours that blink together (wider), a PSF
+    with skirts or rings (the width is that of its core, within 4 % of a least-squares fit), and a sample
+    in depth (a mean over depths, the bright ones counting twice). The error cannot tell of these.
+    Light that only moves, as of beads that shake, has no width: ``emitters_move``.
 
     Parameters
     ----------
@@ -62,7 +63,9 @@ def estimate_psf(
         the whole movie's, read in its own pass.
     max_frames : int or None
         At most so many frames enter, as whole windows, evenly spread; None takes all. Some 400
-        sightings of emitters of 1000 photons give 1 %, ten times as many of 100 photons.
+        sightings of emitters of 1000 photons give 1 %, ten times as many of 100 photons. The frames
+        between are read as well, for what else is computed of the movie; pick the windows beforehand
+        where nothing is.
     size_pixels : int
         Odd height and width of the autocorrelation around lag 0. Widths up to 0.11 of it are found.
     remove_background : bool

@@ -2,6 +2,8 @@
 
 import numpy as np
 import pytest
+import xarray as xr
+from scipy.special import ndtr
 
 import smlm_dask as smlm
 from smlm_dask.errors import ParameterError, TooFewFramesError
@@ -206,6 +208,60 @@ def test_noise_has_no_psf(seed):
     assert found.status == Reason.NOT_SIGNIFICANT
     assert np.isnan([found.sigma, found.sigma_x, found.theta, found.sigma_error]).all()
     assert np.isnan(found.psf_image).all()
+
+
+def drawn(light, places, sigma=1.2, size=64):
+    """Frames of spots with the light (frame, emitter) at (frame, emitter, 2), in shot noise."""
+    edges = np.arange(size + 1) - 0.5
+    shares = np.diff(ndtr((edges[:, None, None, None] - places) / sigma), axis=0)
+    frames = np.einsum("yte,te,xte->tyx", shares[..., 0], light, shares[..., 1])
+    return np.random.default_rng(0).poisson(frames + 20).astype("u2")
+
+
+def width_of(frames):
+    return smlm.estimate_psf(smlm.as_movie(frames, pixel_size=100), size_pixels=21).compute()
+
+
+@pytest.mark.parametrize(
+    ("step", "reason"), [(0.0, Reason.NOT_SIGNIFICANT), (0.1, Reason.EMITTERS_MOVE)]
+)
+def test_beads_have_no_psf_whether_they_shake_or_not(step, reason):
+    """The correlation of light that moves is that of the slope of a Gaussian, 30 % narrower."""
+    rng = np.random.default_rng(2)
+    places = rng.uniform(0, 63, (30, 2)) + step * rng.normal(size=(100, 1, 2))
+    found = width_of(drawn(np.full((100, 30), 5000.0), places))
+    assert found.status == reason
+    assert np.isnan(found.sigma)
+
+
+@pytest.mark.parametrize(("sigma", "bleaching"), [(0.5, 1.0), (1.2, 0.05)])
+def test_narrow_and_bleaching_emitters_have_a_psf(sigma, bleaching):
+    """The flank of a narrow emitter is no hot pixel, and windows may differ in how much they blink."""
+    rng = np.random.default_rng(3)
+    places = np.broadcast_to(rng.uniform(0, 63, (150, 2)), (400, 150, 2))
+    light = rng.exponential(2000, (400, 150)) * (rng.random((400, 150)) < 0.05)
+    light *= bleaching ** np.linspace(0, 1, 400)[:, None]
+    found = width_of(drawn(light, places, sigma))
+    assert found.status == Reason.OK
+    assert abs(float(found.sigma_x) / 100 - sigma) < 0.05 * sigma
+    assert abs(float(found.sigma_y) / 100 - sigma) < 0.05 * sigma
+
+
+def test_chosen_frames_read_their_chunks_only(movie):
+    """Windows that are picked beforehand are those that ``max_frames`` picks."""
+    reads = []
+
+    def read(block, block_info=None):
+        reads.append(block_info[0]["array-location"][0])
+        return block
+
+    counted = movie.copy(data=movie.chunk(frame=50).data.map_blocks(read, meta=np.zeros((0, 0, 0))))
+    frames = np.add.outer(np.arange(0, 450, 150), np.arange(50)).ravel()
+    names = ["sigma", "sigma_error", "autocorrelation"]
+    picked = smlm.estimate_psf(counted[frames], size_pixels=21)[names].compute()
+    assert sorted(reads) == [(0, 50), (150, 200), (300, 350)]
+    whole = smlm.estimate_psf(movie, max_frames=150, size_pixels=21)[names].compute()
+    xr.testing.assert_equal(picked, whole)
 
 
 def test_dim_emitters_still_have_a_psf():

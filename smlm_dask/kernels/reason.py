@@ -28,6 +28,7 @@ class Reason(IntEnum):
     NOISE_BELOW_ROUNDING = 15  # less than half an adu rms
     CLIPPED = 16  # many samples are 0: the noise below is cut off
     TOO_FEW_PIXELS = 17  # of most of a crop the camera is not known
+    EMITTERS_MOVE = 18  # light that changes its place, not its strength
 
 
 class Quality(IntFlag):

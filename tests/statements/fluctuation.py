@@ -36,7 +36,7 @@ def off_pattern(difference: np.ndarray, pattern: np.ndarray) -> np.ndarray:
 def hot(frames: np.ndarray, keep: np.ndarray) -> np.ndarray:
     """Pixels that vary 6 times more than all but 3 of their neighbours and than the median of 9 x 9.
 
-    And share less than 5 % of it.
+    And share less than 5 % of it, and correlate with no neighbour that is as hot by 0.8.
     """
     variance, changes = frames.var(axis=0), steady(frames, keep)
     quiet = 6 * np.quantile(variance[::4, ::4], 0.1)
@@ -48,16 +48,20 @@ def hot(frames: np.ndarray, keep: np.ndarray) -> np.ndarray:
             )
             level = variance[y, x] / 6
             sticks_out = (near >= level).sum() <= 4 and np.median(around) < level
-            out[y, x] = sticks_out and shared(changes, variance, y, x) < 0.05
+            out[y, x] = sticks_out and is_alone(changes, variance, y, x)
     return out
 
 
-def shared(changes: np.ndarray, variance: np.ndarray, y: int, x: int) -> float:
-    """Share of a pixel's fluctuation in the mean of its neighbours that are not as hot."""
-    box = np.s_[max(0, y - 1) : y + 2, max(0, x - 1) : x + 2]
-    calm = variance[box] < variance[y, x] / 6
-    own, neighbours = changes[:, y, x], changes[:, *box][:, calm]
-    return (own[:, None] * neighbours).sum() / max(calm.sum(), 1) / (own * own).sum()
+def is_alone(changes: np.ndarray, variance: np.ndarray, y: int, x: int) -> bool:
+    """Whether neither the mean of the calm neighbours nor one of the hot ones follows a pixel."""
+    around = [(y + i, x + j) for i in (-1, 0, 1) for j in (-1, 0, 1) if i or j]
+    around = [p for p in around if 0 <= p[0] < variance.shape[0] and 0 <= p[1] < variance.shape[1]]
+    own = changes[:, y, x]
+    calm = [changes[:, *p] for p in around if variance[p] < variance[y, x] / 6]
+    hot = [changes[:, *p] for p in around if not variance[p] < variance[y, x] / 6]
+    shared = np.mean([own @ other for other in calm]) if calm else 0
+    together = [own @ other > 0.8 * np.sqrt((own @ own) * (other @ other)) for other in hot]
+    return bool(shared < 0.05 * (own @ own) and not any(together))
 
 
 def lag_sums(frames: np.ndarray, reach: int) -> np.ndarray:

@@ -220,10 +220,13 @@ def test_a_movie_does_not_tell_both(movie):
 def test_what_is_known_yields_the_noise_of_the_camera(ramp, known, method):
     movie = smlm.as_movie(ramp, pixel_size=100)
     found = smlm.estimate_gain(movie, method=method, **known).compute()
-    wanted = (1.4 / GAIN) ** 2
-    near = 0.05 if "read_noise" in known else 0.7
-    assert abs(float(found.variance) / wanted - 1) < near
-    assert float(found.read_noise) == 1.4 if len(known) == 2 else True
+    noise = float(np.sqrt(found.variance)) * float(found.gain)
+    if "read_noise" in known:
+        assert abs(noise - 1.4) < 1e-9
+    else:
+        assert abs(noise - float(found.read_noise)) < 1e-9
+        assert abs(noise - 1.4) < 2.5 * float(found.read_noise_error)
+    assert float(found.get("read_noise", 1.4)) == (1.4 if "read_noise" in known else noise)
     assert [f"{n}_error" in found for n in ("offset", "read_noise")] == [
         "offset" not in known,
         "read_noise" not in known,

@@ -26,6 +26,7 @@ FIRST_SEED = 4000
 WINDOW = 200
 BASE = Scene()
 CROWDED = replace(BASE, background=200, emitters=1200)
+MULTIPLIED = replace(BASE, gain=0.02, read=0.2, multiplied=True)
 
 # Case -> scene and window; one window, or three where it is 50 frames.
 IMAGES: dict[str, tuple[Scene, int]] = {
@@ -46,6 +47,8 @@ IMAGES: dict[str, tuple[Scene, int]] = {
         replace(BASE, background=1, gain=0.25, read=0.1),
         200,
     ),
+    "multiplied, background 2": (replace(MULTIPLIED, background=2), 200),
+    "multiplied, background 20": (replace(MULTIPLIED, background=20), 200),
     "flicker 10 %, slope -20 %, background 200": (
         replace(CROWDED, flicker=0.1, slope=-0.2, structure=0.5),
         200,
@@ -75,7 +78,8 @@ def movie_of(movie: Movie) -> xr.DataArray:
 
 def camera_of(scene: Scene) -> xr.Dataset:
     variance = (scene.read / scene.gain) ** 2
-    return smlm.as_camera(scene.gain, offset=scene.offset, variance=variance)
+    camera = smlm.as_camera(scene.gain, offset=scene.offset, variance=variance)
+    return camera.assign(excess_noise=scene.excess)
 
 
 def images(background: xr.Dataset, scene: Scene) -> np.ndarray:

@@ -32,6 +32,11 @@ class Scene:
     per_window: int = 200
     shape: tuple[int, int] = (64, 64)
     sigma: float = 1.2
+    multiplied: bool = False  # in a register, with the noise that this adds; all else as it goes in
+
+    @property
+    def excess(self) -> float:
+        return 2.0 if self.multiplied else 1.0
 
 
 @dataclass(frozen=True)
@@ -42,7 +47,7 @@ class Movie:
     signal: Array  # (frame, y, x) electrons of emitters
 
     def noise(self, scene: Scene) -> Array:
-        return np.sqrt(self.light + scene.read**2 + scene.gain**2 / 12)
+        return np.sqrt(scene.excess * self.light + scene.read**2 + scene.gain**2 / 12)
 
 
 def simulate(scene: Scene, seed: int) -> Movie:
@@ -52,7 +57,10 @@ def simulate(scene: Scene, seed: int) -> Movie:
     trace = _trace(scene, rng).astype(np.float32)
     signal = (trace @ shapes).reshape(scene.frames, *scene.shape)
     mean = brightness[:, None, None] * light + signal
-    electrons = rng.poisson(mean) + rng.normal(0, scene.read, mean.shape)
+    electrons: Array = rng.poisson(mean)
+    if scene.multiplied:
+        electrons = rng.gamma(electrons)
+    electrons = electrons + rng.normal(0, scene.read, mean.shape)
     adu = np.rint(electrons / scene.gain + scene.offset)
     return Movie(np.clip(adu, 0, 65535).astype(np.uint16), light, brightness, signal)
 

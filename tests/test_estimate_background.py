@@ -98,6 +98,85 @@ def test_maps_of_the_camera_count(flickering):
     assert error.std() < 0.2
 
 
+def test_the_error_is_that_of_the_series():
+    movie, under, _ = scene(400, seed=3001)
+    found = smlm.estimate_background(movie, camera=camera(), window=100).compute()
+    light = under[:100].mean(axis=0)
+    pull = ((found.series - OFFSET) * GAIN - light) / (found.series_error * GAIN)
+    assert abs(pull.mean()) < 0.5
+    assert 0.85 < pull.std() < 1.15
+    assert found.series_error.dtype == "f4"
+    repaired = smlm.estimate_background(movie, camera=camera(), window=100, joint=True).compute()
+    assert repaired.series_error.mean() < 0.7 * found.series_error.mean()
+
+
+# ------------------------------------------------------------------ cameras
+
+
+@pytest.mark.parametrize(("photons", "em_gain"), [(2.0, 300.0), (20.0, 100.0)])
+def test_a_multiplying_register_does_no_harm(photons, em_gain):
+    known = smlm.Camera(gain=5.0, read_noise=40.0, em_gain=em_gain)
+    emitters, light = smlm.Emitters(density=0.5), smlm.Light(background=photons)
+    movie, truth = smlm.simulate_movie(
+        200, SHAPE, emitters=emitters, camera=known, light=light, seed=3002
+    )
+    numbers = {"offset": known.offset, "variance": (known.read_noise / known.gain) ** 2}
+    plain = smlm.as_camera(float(truth.mean_gain), **numbers)
+    level = photons * known.quantum_efficiency
+    noise = np.sqrt(2 * level + (known.read_noise / em_gain) ** 2)
+
+    def bias(camera):
+        series = smlm.estimate_background(movie, camera=camera).series
+        return float(((series - known.offset) * truth.mean_gain - level).mean()) / noise
+
+    assert abs(bias(plain.assign(excess_noise=2.0))) < 0.1
+    lazy = xr.DataArray(dask.array.from_array(2.0))
+    assert bias(plain.assign(excess_noise=lazy)) == bias(plain.assign(excess_noise=2.0))
+    assert abs(bias(plain)) > 0.15
+
+
+def test_maps_with_hot_and_unknown_pixels_break_nothing():
+    known = smlm.Camera(
+        offset=500.0, gain_spread=0.05, hot_fraction=0.02, hot_noise=25.0, offset_spread=3.0
+    )
+    movie, truth = smlm.simulate_movie(
+        400, SHAPE, emitters=smlm.Emitters(density=0.5), camera=known, seed=3003
+    )
+    given = xr.Dataset({n: truth[n].compute() for n in ("gain", "offset", "variance")})
+    hot = given.variance > 10 * given.variance.median()
+    dead = xr.zeros_like(hot)
+    dead[5, 5], dead[20, 30], dead[40, 7] = True, True, True
+    maps = {n: given[n].where(~dead) for n in given if n != "gain"}
+    sensor = smlm.as_camera(given.gain.where(~dead), **maps)
+    found = smlm.estimate_background(movie, camera=sensor).compute()
+    assert found.status == Reason.OK
+    np.testing.assert_array_equal(np.isnan(found.series), np.broadcast_to(dead, (2, *SHAPE)))
+    assert np.isfinite(found.series_scale).all()
+    light = (found.series - given.offset) * given.gain
+    level = 10.0 * known.quantum_efficiency
+    noise = np.sqrt(level + given.variance * given.gain**2)
+    error = (light - level) / noise
+    assert abs(float(error.where(~hot).mean())) < 0.05
+    beside = (hot | dead).rolling(y=3, x=3, center=True, min_periods=1).max().astype(bool)
+    good, calm = error.where(beside & ~hot), error.where(~beside)
+    assert float(good.std()) < 1.2 * float(calm.std())
+    assert float(abs(error.where(hot)).max()) < 0.6
+
+
+def test_a_camera_from_the_movie_is_lazy(flickering):
+    movie, *_ = flickering
+    level = movie.data.mean() * 0
+    numbers = {"offset": OFFSET, "variance": (READ / GAIN) ** 2, "excess_noise": 1.0}
+    lazy = {name: ((), level + value) for name, value in numbers.items()}
+    sensor = smlm.as_camera(xr.DataArray(level + GAIN)).assign(lazy)
+    found = smlm.estimate_background(movie, camera=sensor)
+    assert all(dask.is_dask_collection(found[n].data) for n in ("series", "series_error", "status"))
+    assert found.attrs["passes"] == 2
+    known = smlm.estimate_background(movie, camera=camera())
+    np.testing.assert_allclose(found.series, known.series, rtol=1e-4)
+    np.testing.assert_allclose(found.series_error, known.series_error, rtol=1e-3)
+
+
 @pytest.mark.parametrize("known", [None, smlm.as_camera(2.0), smlm.as_camera(2.0, offset=100.0)])
 def test_without_the_camera_it_is_the_median(flickering, known):
     movie, *_ = flickering
@@ -132,6 +211,17 @@ def test_windows_cover_the_movie(flickering):
     np.testing.assert_allclose(place[inside], np.arange(470)[inside])
     assert share[:50].max() == 0
     assert share[420:].max() == 0
+
+
+def test_an_emitter_that_stays_to_the_end_is_no_background():
+    rng = np.random.default_rng(3004)
+    electrons = rng.poisson(10.0, (30 * 20, *SHAPE))
+    electrons[18 * 20 :, 20:24, 20:24] += rng.poisson(40.0, (12 * 20, 4, 4))
+    adu = (electrons + rng.normal(0, READ, electrons.shape)) / GAIN + OFFSET
+    movie = smlm.as_movie(np.rint(adu).astype("u2"), pixel_size=100.0)
+    found = smlm.estimate_background(movie, camera=camera(), window=20, flicker=False)
+    last = (found.series[-1, 20:24, 20:24] - OFFSET).to_numpy() * GAIN
+    assert abs(last.mean() - 10) < 1
 
 
 @pytest.mark.parametrize(

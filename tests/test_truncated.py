@@ -283,6 +283,28 @@ def test_brightness_between_two_windows():
     np.testing.assert_allclose(got, [first[7] * 10 / between[0], second[3] * 20 / between[1]])
 
 
+# ------------------------------------------------------------------ what neighbouring pixels know
+
+
+@pytest.mark.parametrize("mapped", [False, True])
+def test_settled_images_are_those_of_the_statement(blinking, mapped):
+    packed = means(blinking[0])
+    gain, variance = np.full(packed.shape[1:], GAIN), np.full(packed.shape[1:], VARIANCE)
+    weight = np.ones(gain.shape)
+    if mapped:
+        rng = np.random.default_rng(1)
+        gain, variance = (
+            gain * rng.normal(1, 0.05, gain.shape),
+            variance * rng.exponential(1, gain.shape),
+        )
+        packed[:, 7, 9] = np.nan
+        level = np.median(packed[0][np.isfinite(packed[0])])
+        weight = np.where(np.isfinite(packed[0]), 1 / (level / gain + variance + 1 / 12), 0)
+    got = repair.settle(packed, 200, gain if mapped else GAIN, variance if mapped else VARIANCE)
+    wanted = statement.settled(packed, 200, gain, variance, weight)
+    np.testing.assert_allclose(got, wanted, rtol=2e-4, atol=2e-4)
+
+
 # ------------------------------------------------------------------ repair
 
 

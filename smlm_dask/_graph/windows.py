@@ -135,7 +135,8 @@ def neighbour_map(
 ) -> Array:
     """``kernel(entries, place, *arguments)`` for every entry and those around it: (window, *lead, y, x).
 
-    ``entries`` are up to ``radius`` before and after the one at ``place``, fewer at the ends.
+    ``entries`` are the ``radius`` before and after the one at ``place``; at the ends as many, of which
+    more are on one side.
     """
     images = one_image_each(images)
     arguments = tuple(whole(a) for a in arguments)
@@ -143,7 +144,8 @@ def neighbour_map(
     corner = (0,) * (images.ndim - 1)
     tasks: Tasks = {}
     for j in range(n):
-        first, last = max(0, j - radius), min(n, j + radius + 1)
+        last = min(n, max(j + radius, 2 * radius) + 1)
+        first = max(0, min(j - radius, n - 2 * radius - 1))
         entries = [block(images, i, *corner) for i in range(first, last)]
         near, key = (f"near-{name}", j), (name, j, *(0,) * (len(lead) + 2))
         own = [argument(a) for a in arguments]

@@ -27,6 +27,10 @@ TOO_HIGH = 3.5  # standard errors
 LEVEL_PIXELS = 1024
 LOSS = 2.5  # variance of a truncated mean over that of a mean of as many samples
 FEWEST = 0.2  # share of a window's frames that are background at least, as its error goes
+# Of the error that is told, measured: that variance of a pixel, and how much more that of a mean of
+# pixels around is than if they were independent (they share what is taken off); and what contamination of
+# all frames would leave, in a sample's noise.
+MEASURED, SHARED, LEFT = 2.2, 3.0, 0.3
 
 
 def settle(packed: Array, frames: int, gain: Any, variance: Any) -> NDArray[np.float32]:
@@ -106,13 +110,18 @@ def _at_noise_around(
 ) -> None:
     """Put right the light in row 0 of ``out``, and write its error to row 2."""
     zero, near, lever = np.float32(0), np.float32(NEAR), np.float32(LEVERS[1])
-    one, fewest, loss = np.float32(1), np.float32(FEWEST), np.float32(LOSS / frames)
+    one, fewest, loss = np.float32(1), np.float32(FEWEST), np.float32(MEASURED / frames)
+    left = np.float32(LEFT)
     for j in range(light.size):
         s = noise[j]
         apart = max(-near * s, min(near * s, around[j] - light[j]))
-        own = np.sqrt(max(zero, light[j] + apart) * shot[j] + floor[j])
+        b = max(zero, light[j] + apart)
+        own = np.sqrt(b * shot[j] + floor[j])
         out[0, j] += lever * (own - s)
-        out[2, j] = own * np.sqrt(loss / max(fewest, one - out[1, j])) + zero * out[0, j]
+        share = min(one, max(zero, out[1, j]))
+        skewness = b * shot[j] * shot[j] / (own * own * own)  # tells of the level where it is large
+        error2 = loss / ((one + skewness**2) * max(fewest, one - share)) + (left * share) ** 2
+        out[2, j] = own * np.sqrt(error2) + zero * out[0, j]
 
 
 def _smooth(image: Array, sigma: float, weight: Array | None = None) -> NDArray[np.float32]:
@@ -157,8 +166,8 @@ def weigh_neighbours(settled: Array, frames: int, gain: Any, variance: Any) -> N
     excess = _smooth(((light - mean) ** 2 - 0.9 * error2) / noise2, 4.0) / _smooth(1 / noise2, 4.0)
     error2_mean = np.maximum(excess, 0) + 1 / (4 * math.pi * 2.0**2 * weights)
     drawn = (error2_mean * light + error2 * mean) / (error2_mean + error2)
-    error = np.sqrt(error2_mean * error2 / (error2_mean + error2))
-    return np.stack([drawn, share, error]).astype(np.float32)
+    error2 = SHARED * error2_mean * error2 / (error2_mean + error2) + (LEFT * near) ** 2 * noise2
+    return np.stack([drawn, share, np.sqrt(error2)]).astype(np.float32)
 
 
 def repair(

@@ -7,6 +7,7 @@ from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
+from scipy.ndimage import convolve
 from scipy.stats import norm
 
 Array = NDArray[Any]
@@ -61,6 +62,41 @@ def brightness(frame: Array, light: Array, gain: float, offset: float, variance:
         keep = np.abs(x - factor * light) < 2.5 * np.sqrt(factor * light / gain + noise2)
         factor = np.sum((weight * x)[keep]) / np.sum((weight * light)[keep])
     return float(factor)
+
+
+def settled(packed: Array, frames: int, gain: Array, variance: Array, weight: Array) -> Array:
+    """Light, share and error of images whose known pixels count by ``weight``."""
+    light, rise, share = packed
+    floor = variance + 1 / 12
+    s = np.sqrt(np.maximum(light, 0) / gain + floor)
+    density = smoothed(np.clip(rise / s, -0.5, 0.5), weight)
+    c = np.array([0.5, 1, 1.5])
+    lam = norm.pdf(c) / norm.cdf(c)
+    damping = lam * (c + lam)
+    mass = c * norm.cdf(c) + norm.pdf(c)
+    moment = ((c * c - 1) * norm.cdf(c) + c * norm.pdf(c)) / 2
+    slopes = (moment + lam * mass) / (norm.cdf(c) * (1 - damping))
+    found = light - slopes[1] / (slopes[2] - slopes[0]) * np.maximum(density, 0) * s
+    b = np.maximum(light + np.clip(smoothed(found, weight) - light, -0.3 * s, 0.3 * s), 0)
+    near = np.sqrt(b / gain + floor)
+    found += (damping[1] + lam[1]) / (1 - damping[1]) * (near - s)
+    skewness = b / gain**2 / near**3
+    calm = np.maximum(1 - np.clip(share, 0, 1), 0.2)
+    error2 = 2.2 / (frames * calm * (1 + skewness**2)) + (0.3 * np.clip(share, 0, 1)) ** 2
+    return np.stack([found, share, near * np.sqrt(error2)])
+
+
+def smoothed(image: Array, weight: Array) -> Array:
+    """Gaussian mean over a pixel around, by weights; zero where a pixel is not known."""
+    steps = np.arange(-3, 4) / math.sqrt(2)
+    taps = np.diff([math.erf(x) for x in np.append(steps - 0.5 / math.sqrt(2), 3.5 / math.sqrt(2))])
+    taps = taps[abs(np.arange(-3, 4)) <= 2]
+    kernel = np.outer(taps, taps) / taps.sum() ** 2
+
+    def mean(values: Array) -> Array:
+        return np.asarray(convolve(values, kernel, mode="nearest"))
+
+    return mean(np.where(weight > 0, image, 0) * weight) / mean(weight)
 
 
 def repaired(

@@ -305,6 +305,10 @@ def test_light_that_was_clipped_at_zero_is_left_out():
     assert 0 < dark < len(starts) - 3
     found, _ = gain_of(sums)
     assert abs(found["gain"] - GAIN) < 2.5 * found["gain_error"] < 0.06 * GAIN
+    clean = noisy(light, 150)
+    clean[50, 60, 90] = 0  # a single one in bright light
+    sums = corner.corner_sums(clean, 1, 2, groups(150, 1))
+    assert corner_line._bins(sums.table[: corner.TIME].sum(axis=0))[1] == 0
     dim = corner.corner_sums(frames[:, :, :40], 1, 2, groups(150, 1))
     assert gain_of(dim)[0]["status"] == Reason.CLIPPED
 

@@ -41,7 +41,7 @@ MOST_SMOOTHING, SMOOTHING_ERRORS = 0.10, 2.5
 LEAST_NOISE = 0.5  # adu
 # Zeros among the samples of a movie, and of the bins of the fit: noise that was cut off at a sample of
 # a thousand is 0.2 % too small.
-MOST_ZEROS, MOST_DARK = 0.01, 0.0002
+MOST_ZEROS, MOST_DARK, FEW_ZEROS = 0.01, 0.0002, 4
 # A hot pixel's excess of variance over the line: at least this share of the line, this many standard
 # errors, and this many times that of the pixels around it. Under emitters the median of few pairs goes
 # from none to much within a pixel: factors of 5 were seen there.
@@ -140,9 +140,11 @@ def _bins(total: Doubles) -> tuple[Indices, int, int]:
         return starts, 0, 0
     n, saturated, zeros = np.add.reduceat(total[:, :3], starts, axis=0).T
     over = np.flatnonzero(saturated > MOST_SATURATED * (n + saturated))
-    # Zeros of a bin and of all that are brighter: single ones in bright light cut nothing off.
-    above, of = (np.cumsum(a[::-1])[::-1] for a in (zeros, n))
-    return starts, int(np.sum(above > MOST_DARK * of)), int(over[0]) if len(over) else len(starts)
+    # Of a bin and all that are brighter: noise is cut off at the dim end, single zeros are anywhere.
+    zeros, of = (np.cumsum(a[::-1])[::-1] for a in (zeros, n))
+    lit = np.flatnonzero(zeros <= MOST_DARK * of + FEW_ZEROS)
+    bright = int(over[0]) if len(over) else len(starts)
+    return starts, int(lit[0]) if len(lit) else len(starts), bright
 
 
 def _merged(count: Doubles) -> Indices:

@@ -22,7 +22,8 @@ from smlm_dask.errors import (
     PixelSizeError,
     TooFewFramesError,
 )
-from smlm_dask.readers.backend import MOST_CHUNKS, SmlmBackend, default_chunks, fingerprint
+from smlm_dask.readers.backend import SmlmBackend, fingerprint
+from smlm_dask.readers.chunks import MOST_CHUNKS, default_chunks
 from smlm_dask.readers.labels import DIMS, label
 
 __all__ = ["as_movie", "check_movie", "check_samples", "open_movie", "select_map"]

@@ -21,6 +21,7 @@ from tifffile import TiffFile, TiffFrame, TiffPage, TiffPageSeries
 
 from smlm_dask.errors import ReaderError
 from smlm_dask.readers.axes import page_numbers, plan_axes
+from smlm_dask.readers.format import Format
 from smlm_dask.readers.ifd import (
     BITS,
     COMPRESSION,
@@ -35,7 +36,7 @@ from smlm_dask.readers.ome import EVERY_PAGE, Planes, choose, ome_planes, squeez
 from smlm_dask.readers.raw import file_size, pack, raw_frames, raw_stack, unpack
 from smlm_dask.readers.reader import Reader, join
 
-__all__ = ["TiffFrames", "open_tiff"]
+__all__ = ["TiffFormat", "TiffFrames"]
 
 METADATA = (
     "imagej", "ome", "mmstack", "ndtiff", "lsm", "stk", "fluoview", "scanimage", "shaped"
@@ -68,10 +69,24 @@ class TiffFrames(Reader):
         return page
 
 
-def open_tiff(
+class TiffFormat(Format):
+    """TIFF in its dialects; ``array`` is the number of the image where there are several."""
+
+    description = "Open TIFF movies of any size and dialect with smlm_dask"
+    words = "TIFF"
+    suffixes = (".tif", ".tiff", ".btf", ".tf2", ".tf8", ".stk", ".lsm")
+    several = True
+
+    def reader(
+        self, path: str, axes: str | None, select: Mapping[str, int] | None, array: str | None
+    ) -> Reader:
+        """Find the pages of the movie and how they lie."""
+        return _open(path, axes, select, array)
+
+
+def _open(
     path: str, axes: str | None, select: Mapping[str, int] | None, array: str | None
 ) -> Reader:
-    """Open a TIFF movie; ``array`` is the number of the image where there are several."""
     chains = Chains()
     with TiffFile(path) as tif:
         size = _frame(path, tif.pages.first)

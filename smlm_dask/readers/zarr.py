@@ -15,9 +15,10 @@ from numpy.typing import NDArray
 from smlm_dask._graph import chunk_bytes
 from smlm_dask.errors import ParameterError, ReaderError
 from smlm_dask.readers.axes import Plan, plan_axes
+from smlm_dask.readers.format import Format
 from smlm_dask.readers.reader import Reader
 
-__all__ = ["ZarrFrames", "is_zarr", "open_zarr"]
+__all__ = ["ZarrFormat", "ZarrFrames"]
 
 METADATA = ("zarr.json", ".zarray", ".zgroup")
 LETTERS = {"frame": "t", "time": "t", "channel": "c"}
@@ -57,15 +58,27 @@ class ZarrFrames(Reader):
         return found
 
 
-def is_zarr(path: str) -> bool:
-    """Tell whether ``path`` is a folder with zarr metadata."""
-    return any(Path(path, name).is_file() for name in METADATA)
+class ZarrFormat(Format):
+    """A folder with zarr metadata; ``array`` names the array inside a group that holds several."""
+
+    description = "Open movies in zarr stores with smlm_dask"
+    words = "zarr"
+    several = True
+
+    def holds(self, path: str) -> bool:
+        """Tell by the metadata: a store may have any name."""
+        return any(Path(path, name).is_file() for name in METADATA)
+
+    def reader(
+        self, path: str, axes: str | None, select: Mapping[str, int] | None, array: str | None
+    ) -> ZarrFrames:
+        """Find the array of the movie and its axes."""
+        return _open(path, axes, select, array)
 
 
-def open_zarr(
+def _open(
     path: str, axes: str | None, select: Mapping[str, int] | None, array: str | None
 ) -> ZarrFrames:
-    """Open a zarr movie; ``array`` names the array inside a group that holds several."""
     node = zarr.open(path, mode="r")
     if array is not None:
         _check_name(path, node, array)

@@ -97,8 +97,13 @@ class Format(BackendEntrypoint):
         chunks = default_chunks(reader.shape, reader.dtype, reader.chunk)
         data = indexing.LazilyIndexedArray(MovieArray(reader))
         encoding = {"preferred_chunks": dict(zip(DIMS, chunks, strict=True)), "source": reader.path}
-        movie = xr.Variable(DIMS, data, {"units": "adu"}, encoding)
-        coords = label(reader.shape, pixel_size, frame_time, reader.index())
+        known = reader.metadata
+        names = {"camera": known.camera, "channel": known.channel, "exposure": known.exposure}
+        attrs = {"units": "adu"} | {n: value for n, value in names.items() if value is not None}
+        movie = xr.Variable(DIMS, data, attrs, encoding)
+        size = known.pixel_size if pixel_size is None else pixel_size
+        step = known.frame_time if frame_time is None else frame_time
+        coords = label(reader.shape, size, step, reader.index())
         dropped = {drop_variables} if isinstance(drop_variables, str) else set(drop_variables or ())
         return xr.Dataset({"movie": movie}, coords).drop_vars(dropped, errors="ignore")
 

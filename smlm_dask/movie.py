@@ -81,8 +81,9 @@ def open_movie(
 
     Raises
     ------
-    ReaderError
-        The file is missing, damaged, of an unknown format, or holds no single movie.
+    FormatError, AxisError, FrameShapeError, FrameCountError, SourceCorruptError
+        The file is missing or of an unknown format, holds no single movie, has frames that differ, more
+        or fewer than it says, or is damaged. All are ``MovieError``.
     PixelSizeError, ParameterError, DimsError
         A keyword does not fit.
 

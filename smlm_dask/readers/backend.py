@@ -8,7 +8,7 @@ from functools import cache
 from importlib.metadata import entry_points
 from pathlib import Path
 
-from smlm_dask.errors import ReaderError
+from smlm_dask.errors import FormatError
 from smlm_dask.readers.format import Format
 from smlm_dask.readers.reader import Reader
 
@@ -52,11 +52,11 @@ def open_reader(
     return SmlmBackend().open_reader(path, axes=axes, array=array, select=select)
 
 
-def _unknown(path: str) -> ReaderError:
+def _unknown(path: str) -> FormatError:
     there = "a format this package cannot read"
     there = "a folder of no known format" if Path(path).is_dir() else there
     known = ", ".join(sorted({suffix for one in formats() for suffix in one.suffixes}))
-    return ReaderError(
+    return FormatError(
         path,
         got=there if Path(path).exists() else "no such file",
         wanted=f"a zarr store or one of {known}",

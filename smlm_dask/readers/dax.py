@@ -9,7 +9,7 @@ from pathlib import Path
 
 import numpy as np
 
-from smlm_dask.errors import ReaderError
+from smlm_dask.errors import FormatError, FrameCountError
 from smlm_dask.readers.axes import plan_axes
 from smlm_dask.readers.format import Format
 from smlm_dask.readers.raw import RawFrames, file_size, raw_stack
@@ -30,7 +30,7 @@ class DaxFormat(Format):
         """Open a ``.dax`` file: 16-bit frames whose size is written in the ``.inf`` file beside it."""
         sidecar = Path(path).with_suffix(".inf")
         if not sidecar.exists():
-            raise ReaderError(
+            raise FormatError(
                 path,
                 got="no .inf file",
                 wanted=f"{sidecar}",
@@ -42,7 +42,7 @@ class DaxFormat(Format):
         shape = (int(count[1]), int(size[2]), int(size[1])) if size and count else (0, 0, 0)
         stored = np.dtype("<u2" if "little endian" in text else ">u2")
         if math.prod(shape) * stored.itemsize != file_size(path) or 0 in shape:
-            raise ReaderError(
+            raise FrameCountError(
                 path,
                 got=f"{file_size(path)} bytes, while {sidecar.name} tells of {shape} {stored}",
                 wanted="'frame dimensions' and 'number of frames' that fill the file",

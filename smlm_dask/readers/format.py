@@ -13,7 +13,7 @@ from xarray.backends import BackendEntrypoint
 from xarray.core import indexing
 
 from smlm_dask.check import is_whole, shown
-from smlm_dask.errors import ParameterError, ReaderError, SmlmError
+from smlm_dask.errors import FormatError, ParameterError, SmlmError
 from smlm_dask.readers.chunks import MOST_CHUNKS, count_chunks, default_chunks
 from smlm_dask.readers.labels import DIMS, label
 from smlm_dask.readers.lazy import MovieArray, unreadable
@@ -116,7 +116,7 @@ class Format(BackendEntrypoint):
 
 def _full_path(path: Any) -> str:
     if not isinstance(path, str | os.PathLike) or not str(path):
-        raise ReaderError(
+        raise FormatError(
             "path",
             got=shown(path),
             wanted="the path of one file or zarr folder",
@@ -151,7 +151,7 @@ def _check(reader: Reader) -> Reader:
         or not all(reader.shape)
         or count_chunks(reader.shape, reader.dtype, reader.chunk) > MOST_CHUNKS
     ):
-        raise ReaderError(
+        raise FormatError(
             reader.path,
             got=f"shape {reader.shape}, {reader.dtype}",
             wanted=f"real numbers, no empty axis, at most {MOST_CHUNKS} chunks",

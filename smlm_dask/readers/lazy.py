@@ -9,7 +9,7 @@ from numpy.typing import NDArray
 from xarray.backends import BackendArray
 from xarray.core import indexing
 
-from smlm_dask.errors import ReaderError, SmlmError
+from smlm_dask.errors import SmlmError, SourceCorruptError
 from smlm_dask.readers.reader import Reader
 
 __all__ = ["MovieArray", "unreadable"]
@@ -76,9 +76,9 @@ def _cover(key: Any, size: int) -> tuple[slice, Any]:
     return slice(low, int(index.max()) + 1, 1), index - low if index.ndim else int(index) - low
 
 
-def unreadable(path: str, error: Exception) -> ReaderError:
+def unreadable(path: str, error: Exception) -> SourceCorruptError:
     """A damaged file makes its library raise anything at all: one error for all of it."""
-    return ReaderError(
+    return SourceCorruptError(
         path,
         got=f"{type(error).__name__}: {str(error)[:300]}",
         wanted="a complete, undamaged file",

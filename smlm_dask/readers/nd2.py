@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from smlm_dask.errors import ReaderError
+from smlm_dask.errors import FormatError
 from smlm_dask.readers.axes import plan_axes, taken
 from smlm_dask.readers.format import Format
 from smlm_dask.readers.raw import pack, unpack
@@ -56,7 +56,7 @@ def _open(path: str, axes: str | None, select: Mapping[str, int] | None) -> Nd2F
     try:
         import nd2
     except ImportError as error:
-        raise ReaderError(
+        raise FormatError(
             path, got="no package to read it", wanted="the package nd2", fix="pip install nd2"
         ) from error
     with nd2.ND2File(path) as file:

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import numpy as np
 
-from smlm_dask.errors import ReaderError
+from smlm_dask.errors import FormatError
 from smlm_dask.readers.axes import plan_axes
 from smlm_dask.readers.format import Format
 from smlm_dask.readers.raw import RawFrames, raw_stack
@@ -34,7 +34,7 @@ class NpyFormat(Format):
             shape, fortran, stored = header(file)
             offset = file.tell()
         if fortran or stored.hasobject:
-            raise ReaderError(
+            raise FormatError(
                 path,
                 got="Fortran order" if fortran else f"Python objects ({stored})",
                 wanted="numbers in C order",

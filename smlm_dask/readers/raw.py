@@ -13,7 +13,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from smlm_dask.errors import ReaderError
+from smlm_dask.errors import FrameCountError, SourceCorruptError
 from smlm_dask.readers.axes import page_numbers
 from smlm_dask.readers.reader import Reader
 
@@ -61,9 +61,9 @@ class RawFrames(Reader):
                     raise self._short(start)
         return np.ascontiguousarray(block[:, :: y.step, x], self.dtype)
 
-    def _short(self, start: int) -> ReaderError:
+    def _short(self, start: int) -> SourceCorruptError:
         frame = int(np.flatnonzero(unpack(self.table) == start)[0])
-        return ReaderError(
+        return SourceCorruptError(
             self.path,
             got=f"the end of the file inside frame {frame}",
             wanted=f"{self.shape[0]} frames",
@@ -78,7 +78,7 @@ def raw_frames(
     nbytes, end = math.prod(size) * stored.itemsize, file_size(path)
     cut = np.flatnonzero((starts < 0) | (starts > end - nbytes))
     if cut.size:
-        raise ReaderError(
+        raise FrameCountError(
             path,
             got=f"{end} bytes, which end before frame {cut[0]} is complete",
             wanted=f"{starts.size} frames of {size} {stored}",

@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from smlm_dask.errors import ReaderError
+from smlm_dask.errors import FrameShapeError
 
 __all__ = ["Joined", "Metadata", "Reader", "join"]
 
@@ -95,7 +95,7 @@ def join(parts: tuple[Reader, ...]) -> Reader:
     first = parts[0]
     for part in parts[1:]:
         if (part.shape[1:], part.dtype) != (first.shape[1:], first.dtype):
-            raise ReaderError(
+            raise FrameShapeError(
                 part.path,
                 got=f"frames of {part.shape[1:]} {part.dtype}",
                 wanted=f"{first.shape[1:]} {first.dtype} as in {first.path}",

@@ -6,7 +6,7 @@ from collections.abc import Mapping
 
 import numpy as np
 
-from smlm_dask.errors import ReaderError
+from smlm_dask.errors import FormatError
 from smlm_dask.readers.axes import plan_axes
 from smlm_dask.readers.format import Format
 from smlm_dask.readers.raw import RawFrames, raw_stack
@@ -41,8 +41,8 @@ class SpeFormat(Format):
         return raw_stack(path, plan, shape, np.dtype(SPE_TYPES[code]), SPE_HEADER)
 
 
-def _not_spe(path: str, got: str) -> ReaderError:
-    return ReaderError(
+def _not_spe(path: str, got: str) -> FormatError:
+    return FormatError(
         path,
         got=got,
         wanted=f"an SPE 2 header of {SPE_HEADER} bytes",

@@ -13,7 +13,7 @@ import zarr
 from numpy.typing import NDArray
 
 from smlm_dask._graph import chunk_bytes
-from smlm_dask.errors import ParameterError, ReaderError
+from smlm_dask.errors import AxisError, FormatError, ParameterError
 from smlm_dask.readers.axes import Plan, plan_axes
 from smlm_dask.readers.format import Format
 from smlm_dask.readers.reader import Reader
@@ -156,7 +156,7 @@ def _letters(array: zarr.Array[Any]) -> str:
 def _check_unpacked(path: str, array: zarr.Array[Any]) -> None:
     packed = {"scale_factor", "add_offset"} & set(array.attrs)
     if packed:
-        raise ReaderError(
+        raise FormatError(
             path,
             got=f"packed values ({', '.join(sorted(packed))})",
             wanted="samples in ADU",
@@ -164,9 +164,9 @@ def _check_unpacked(path: str, array: zarr.Array[Any]) -> None:
         )
 
 
-def _choose(path: str, got: str, names: list[str]) -> ReaderError:
+def _choose(path: str, got: str, names: list[str]) -> AxisError:
     listed = f" ({', '.join(names)})" if names else ""
-    return ReaderError(
+    return AxisError(
         path,
         got=f"{got}{listed}",
         wanted="one movie in the store",

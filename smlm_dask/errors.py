@@ -3,13 +3,18 @@
 from __future__ import annotations
 
 __all__ = [
+    "AxisError",
     "DimsError",
     "DtypeError",
     "EmptyMovieError",
+    "FormatError",
+    "FrameCountError",
+    "FrameShapeError",
+    "MovieError",
     "ParameterError",
     "PixelSizeError",
-    "ReaderError",
     "SmlmError",
+    "SourceCorruptError",
     "StoreError",
     "TableError",
     "TooFewFramesError",
@@ -41,32 +46,52 @@ def _rebuild(kind: type[SmlmError], what: str, got: str, wanted: str, fix: str) 
     return kind(what, got=got, wanted=wanted, fix=fix)
 
 
-class DimsError(SmlmError):
+class MovieError(SmlmError):
+    """Base of all that can be wrong with a movie or its file."""
+
+
+class FormatError(MovieError):
+    """No file, one of a kind that is not read here, or one that holds no camera movie."""
+
+
+class AxisError(MovieError):
+    """A file whose axes or arrays have several meanings: which one is meant must be told."""
+
+
+class FrameShapeError(MovieError):
+    """A frame of another size, type or packing than the first."""
+
+
+class FrameCountError(MovieError):
+    """More or fewer frames than the file says it has."""
+
+
+class SourceCorruptError(MovieError):
+    """A damaged file."""
+
+
+class DimsError(MovieError):
     """Dimensions are missing, unknown or in another order."""
 
 
-class DtypeError(SmlmError):
+class DtypeError(MovieError):
     """The samples are not real numbers of a supported type."""
 
 
-class EmptyMovieError(SmlmError):
+class EmptyMovieError(MovieError):
     """An axis has length zero."""
 
 
-class TooFewFramesError(SmlmError):
+class TooFewFramesError(MovieError):
     """The movie is too short for what is asked."""
 
 
-class PixelSizeError(SmlmError):
+class PixelSizeError(MovieError):
     """The pixel size is missing, not finite or not positive."""
 
 
 class ParameterError(SmlmError):
     """A keyword has a value that cannot work."""
-
-
-class ReaderError(SmlmError):
-    """A file cannot be read as a movie."""
 
 
 class TableError(SmlmError):

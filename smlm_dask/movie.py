@@ -22,7 +22,8 @@ from smlm_dask.errors import (
     PixelSizeError,
     TooFewFramesError,
 )
-from smlm_dask.readers.backend import MOST_CHUNKS, SmlmBackend, default_chunks, fingerprint
+from smlm_dask.readers.backend import SmlmBackend, fingerprint
+from smlm_dask.readers.chunks import MOST_CHUNKS, default_chunks
 from smlm_dask.readers.labels import DIMS, label
 
 __all__ = ["as_movie", "check_movie", "check_samples", "open_movie", "select_map"]
@@ -35,7 +36,7 @@ FRAMES_END = 2**63  # frame numbers of movies and tables meet as int64
 def open_movie(
     path: str | os.PathLike[str],
     *,
-    pixel_size: float | tuple[float, float],
+    pixel_size: float | tuple[float, float] | None = None,
     chunks: Chunks | None = None,
     frame_time: float | None = None,
     axes: str | None = None,
@@ -46,22 +47,22 @@ def open_movie(
 
     Zarr (versions 2 and 3, sharded, groups written by xarray, OME-Zarr), TIFF (OME, ImageJ,
     Micro-Manager, NDTiff, STK, LSM, plain pages, BigTIFF), ``.dax`` with its ``.inf``, Princeton
-    ``.spe``, ``.npy``, and ``.nd2`` with the package nd2. Only metadata are read; pixel sizes in
-    them are ignored, since they are wrong too often.
+    ``.spe``, ``.npy``, and ``.nd2`` with the package nd2. Only metadata are read. What you say goes
+    before what they say: many a file states a pixel size nobody ever set.
 
     Parameters
     ----------
     path : str or path
         File or zarr folder.
-    pixel_size : float or (float, float)
-        Size of a pixel in the sample in nm; a pair is (y, x).
+    pixel_size : float or (float, float), optional
+        Size of a pixel in the sample in nm; a pair is (y, x). By default what the file says.
     chunks : int, (frame, y, x), mapping or "auto", optional
         Whole frames in a chunk; or a size for each axis, or by dimension: a number, -1 for all of
         it, "auto", or sizes that add up. By default, and with "auto", chunks are whole stored
         chunks and whole windows of 200 frames within the ``dask.config`` value
         ``smlm_dask.chunk-bytes`` (128 MiB).
     frame_time : float, optional
-        Seconds from one frame to the next; adds the coordinate ``time``.
+        Seconds from one frame to the next; adds the coordinate ``time``. By default what the file says.
     axes : str, optional
         One letter for each stored axis, where the file names them wrongly or not at all: t for
         frames, y, x, and any other for axes of length 1 or in `select`. ``axes="tyx"`` on a TIFF
@@ -75,12 +76,14 @@ def open_movie(
     -------
     xarray.DataArray
         ``movie`` with dims (frame, y, x) in adu, over dask; integer coordinates ``frame``, ``y``,
-        ``x``, scalar coordinates ``pixel_size_y`` and ``pixel_size_x`` in nm.
+        ``x``, scalar coordinates ``pixel_size_y`` and ``pixel_size_x`` in nm. If the file says so, the
+        attributes ``camera``, ``channel`` and ``exposure`` (s).
 
     Raises
     ------
-    ReaderError
-        The file is missing, damaged, of an unknown format, or holds no single movie.
+    FormatError, AxisError, FrameShapeError, FrameCountError, SourceCorruptError
+        The file is missing or of an unknown format, holds no single movie, has frames that differ, more
+        or fewer than it says, or is damaged. All are ``MovieError``.
     PixelSizeError, ParameterError, DimsError
         A keyword does not fit.
 

@@ -12,7 +12,7 @@ import tifffile
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from smlm_dask.errors import ParameterError, ReaderError, SmlmError
+from smlm_dask.errors import MovieError, ParameterError, SmlmError
 from smlm_dask.movie import open_movie
 from smlm_dask.readers import open_reader
 from smlm_dask.readers.ifd import list_pages
@@ -113,7 +113,7 @@ def equal(path, expected=FRAMES, **keywords):
     return reader
 
 
-def refused(path, match, kind=ReaderError, **keywords):
+def refused(path, match, kind=MovieError, **keywords):
     with pytest.raises(kind, match=match) as caught:
         open_movie(path, pixel_size=108, **keywords)
     assert path.name in str(caught.value)
@@ -268,10 +268,10 @@ def test_ndtiff_whose_file_is_cut(tmp_path):
     path = ndtiff(tmp_path / "data", files=2)
     second = path.with_name("a_NDTiffStack_1.tif")
     second.write_bytes(second.read_bytes()[:-3000])
-    with pytest.raises(ReaderError, match="truncated"):
+    with pytest.raises(MovieError, match="truncated"):
         open_movie(path, pixel_size=108)
     second.unlink()
-    with pytest.raises(ReaderError, match="NDTiffStack_1"):
+    with pytest.raises(MovieError, match="NDTiffStack_1"):
         open_movie(path, pixel_size=108)
 
 
@@ -515,7 +515,7 @@ def test_ome_set(tmp_path):
 )
 def test_ome_set_of_unequal_files(tmp_path, other):
     first, second = set_of_two(tmp_path, other=other)
-    with pytest.raises(ReaderError, match="page 0 of"):
+    with pytest.raises(MovieError, match="page 0 of"):
         open_movie(first, pixel_size=108)
     assert second.exists()
 

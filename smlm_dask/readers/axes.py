@@ -11,7 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from smlm_dask.check import is_whole, shown
-from smlm_dask.errors import ParameterError, ReaderError
+from smlm_dask.errors import AxisError, ParameterError
 
 __all__ = ["Plan", "page_numbers", "plan_axes", "taken"]
 
@@ -88,8 +88,8 @@ def _fix_for(letters: str, extra: Sequence[str]) -> str:
     return f"take one with select={{{choice}}}{rename}"
 
 
-def _error(path: str, letters: str, shape: Sequence[int], got: str, fix: str) -> ReaderError:
-    return ReaderError(
+def _error(path: str, letters: str, shape: Sequence[int], got: str, fix: str) -> AxisError:
+    return AxisError(
         path,
         got=f"{got} (axes {letters!r}, shape {tuple(shape)})",
         wanted="one channel in one plane: frame, y, x",

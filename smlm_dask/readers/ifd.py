@@ -18,7 +18,7 @@ from typing import Any, Literal, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from smlm_dask.errors import ReaderError
+from smlm_dask.errors import SourceCorruptError
 
 __all__ = ["Chains", "Pages", "list_pages"]
 
@@ -223,8 +223,8 @@ def _values(table: NDArray[Any], place: int, form: _Form) -> NDArray[np.uint64]:
     return values & np.uint64((1 << used) - 1)
 
 
-def _broken(path: str, number: int, offset: int) -> ReaderError:
-    return ReaderError(
+def _broken(path: str, number: int, offset: int) -> SourceCorruptError:
+    return SourceCorruptError(
         path,
         got=f"{Path(path).stat().st_size} bytes and a page {number} said to start at byte {offset}",
         wanted="an unbroken chain of pages inside the file",

@@ -10,12 +10,13 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from smlm_dask.errors import ReaderError
+from smlm_dask.errors import FormatError
 from smlm_dask.readers.axes import plan_axes, taken
+from smlm_dask.readers.format import Format
 from smlm_dask.readers.raw import pack, unpack
 from smlm_dask.readers.reader import Reader
 
-__all__ = ["Nd2Frames", "open_nd2"]
+__all__ = ["Nd2Format", "Nd2Frames"]
 
 
 @dataclass(frozen=True)
@@ -37,12 +38,25 @@ class Nd2Frames(Reader):
         return np.ascontiguousarray(block, self.dtype)
 
 
-def open_nd2(path: str, axes: str | None, select: Mapping[str, int] | None) -> Nd2Frames:
-    """Open an nd2 file; a channel or a plane is taken with ``select``."""
+class Nd2Format(Format):
+    """Nikon's format; a channel or a plane is taken with ``select``."""
+
+    description = "Open Nikon ND2 movies with smlm_dask and nd2"
+    words = "ND2"
+    suffixes = (".nd2",)
+
+    def reader(
+        self, path: str, axes: str | None, select: Mapping[str, int] | None, array: str | None
+    ) -> Nd2Frames:
+        """Find the frames of the chosen channel and plane."""
+        return _open(path, axes, select)
+
+
+def _open(path: str, axes: str | None, select: Mapping[str, int] | None) -> Nd2Frames:
     try:
         import nd2
     except ImportError as error:
-        raise ReaderError(
+        raise FormatError(
             path, got="no package to read it", wanted="the package nd2", fix="pip install nd2"
         ) from error
     with nd2.ND2File(path) as file:

@@ -16,7 +16,7 @@ from xml.etree import ElementTree as ET
 import numpy as np
 from numpy.typing import NDArray
 
-from smlm_dask.errors import ParameterError, ReaderError
+from smlm_dask.errors import AxisError, FrameCountError, ParameterError, SourceCorruptError
 from smlm_dask.readers.ifd import Chains
 
 __all__ = ["EVERY_PAGE", "Planes", "choose", "ome_planes", "squeeze", "unequal_count"]
@@ -115,7 +115,7 @@ class _Image:
 def choose(path: str, array: str | None, count: int) -> int:
     """Give the number of the image that is wanted, of ``count`` in a file."""
     if array is None and count != 1:
-        raise ReaderError(
+        raise AxisError(
             path,
             got=f"{count} images",
             wanted=f"one image; {EVERY_PAGE}",
@@ -165,14 +165,14 @@ def _read(path: str, text: str) -> _Reading:
         parser.feed(text)
         parser.close()
     except ET.ParseError as error:
-        raise ReaderError(
+        raise SourceCorruptError(
             path,
             got=f"OME metadata that are no XML: {error}",
             wanted="OME-XML that tells where the planes lie",
             fix=f"write the file again; {EVERY_PAGE}",
         ) from error
     if told.metadata_file is not None:
-        raise ReaderError(
+        raise FrameCountError(
             path,
             got=f"a part of a movie; its metadata lie in {told.metadata_file}",
             wanted="the file with the metadata",
@@ -210,8 +210,8 @@ def _check(path: str, image: Planes, chains: Chains) -> Planes:
     return image
 
 
-def _missing_file(path: str, name: str) -> ReaderError:
-    return ReaderError(
+def _missing_file(path: str, name: str) -> FrameCountError:
+    return FrameCountError(
         path,
         got=f"metadata of a movie that goes on in {name}, which is missing",
         wanted="all files of the set in one folder",
@@ -219,9 +219,9 @@ def _missing_file(path: str, name: str) -> ReaderError:
     )
 
 
-def unequal_count(path: str, count: int, shapes: Sequence[tuple[int, ...]]) -> ReaderError:
+def unequal_count(path: str, count: int, shapes: Sequence[tuple[int, ...]]) -> FrameCountError:
     """Say that pages are missing or too many."""
-    return ReaderError(
+    return FrameCountError(
         path,
         got=f"{count} pages in the file, while its metadata tell of {list(shapes)}",
         wanted="the same number (a file of the set is missing, or writing was interrupted)",

@@ -4,15 +4,38 @@ from __future__ import annotations
 
 from abc import abstractmethod
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from smlm_dask.errors import ReaderError
+from smlm_dask.errors import FrameShapeError
 
-__all__ = ["Joined", "Reader", "join"]
+__all__ = ["Joined", "Metadata", "Reader", "join"]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Metadata:
+    """What a file says of how its movie was taken; None where it says nothing, or without a unit.
+
+    Attributes
+    ----------
+    pixel_size : (float, float), optional
+        Size of a pixel in the sample along y and x, nm.
+    frame_time : float, optional
+        Seconds from one frame to the next.
+    exposure : float, optional
+        Seconds of light in a frame.
+    camera, channel : str, optional
+        Names.
+    """
+
+    pixel_size: tuple[float, float] | None = None
+    frame_time: float | None = None
+    exposure: float | None = None
+    camera: str | None = None
+    channel: str | None = None
 
 
 @dataclass(frozen=True)
@@ -29,12 +52,15 @@ class Reader:
         What `read` returns, in the machine's byte order.
     chunk : tuple of int
         The smallest (frame, y, x) piece that is worth reading by itself.
+    metadata : Metadata
+        What the file says of the microscope.
     """
 
     path: str
     shape: tuple[int, int, int]
     dtype: np.dtype[Any]
     chunk: tuple[int, int, int]
+    metadata: Metadata = field(default=Metadata(), kw_only=True)
 
     @abstractmethod
     def read(self, frames: slice, y: slice, x: slice) -> NDArray[Any]:
@@ -69,7 +95,7 @@ def join(parts: tuple[Reader, ...]) -> Reader:
     first = parts[0]
     for part in parts[1:]:
         if (part.shape[1:], part.dtype) != (first.shape[1:], first.dtype):
-            raise ReaderError(
+            raise FrameShapeError(
                 part.path,
                 got=f"frames of {part.shape[1:]} {part.dtype}",
                 wanted=f"{first.shape[1:]} {first.dtype} as in {first.path}",

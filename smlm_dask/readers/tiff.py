@@ -19,8 +19,15 @@ import numpy as np
 from numpy.typing import NDArray
 from tifffile import TiffFile, TiffFrame, TiffPage, TiffPageSeries
 
-from smlm_dask.errors import ReaderError
+from smlm_dask.errors import (
+    AxisError,
+    FormatError,
+    FrameCountError,
+    FrameShapeError,
+    SourceCorruptError,
+)
 from smlm_dask.readers.axes import page_numbers, plan_axes
+from smlm_dask.readers.format import Format
 from smlm_dask.readers.ifd import (
     BITS,
     COMPRESSION,
@@ -35,7 +42,7 @@ from smlm_dask.readers.ome import EVERY_PAGE, Planes, choose, ome_planes, squeez
 from smlm_dask.readers.raw import file_size, pack, raw_frames, raw_stack, unpack
 from smlm_dask.readers.reader import Reader, join
 
-__all__ = ["TiffFrames", "open_tiff"]
+__all__ = ["TiffFormat", "TiffFrames"]
 
 METADATA = (
     "imagej", "ome", "mmstack", "ndtiff", "lsm", "stk", "fluoview", "scanimage", "shaped"
@@ -68,10 +75,24 @@ class TiffFrames(Reader):
         return page
 
 
-def open_tiff(
+class TiffFormat(Format):
+    """TIFF in its dialects; ``array`` is the number of the image where there are several."""
+
+    description = "Open TIFF movies of any size and dialect with smlm_dask"
+    words = "TIFF"
+    suffixes = (".tif", ".tiff", ".btf", ".tf2", ".tf8", ".stk", ".lsm")
+    several = True
+
+    def reader(
+        self, path: str, axes: str | None, select: Mapping[str, int] | None, array: str | None
+    ) -> Reader:
+        """Find the pages of the movie and how they lie."""
+        return _open(path, axes, select, array)
+
+
+def _open(
     path: str, axes: str | None, select: Mapping[str, int] | None, array: str | None
 ) -> Reader:
-    """Open a TIFF movie; ``array`` is the number of the image where there are several."""
     chains = Chains()
     with TiffFile(path) as tif:
         size = _frame(path, tif.pages.first)
@@ -137,7 +158,7 @@ def _check_index(path: str, tif: TiffFile) -> None:
     summary = known.get("Summary", {})
     lengths = [int(summary.get(name, 1)) for name in ("Channels", "Slices", "Positions")]
     if known.get("MajorVersion", 0) >= 2 or math.prod(lengths) > 1:
-        raise ReaderError(
+        raise AxisError(
             path,
             got="frames of Micro-Manager without their index",
             wanted="the file NDTiff.index beside it, or the index map at the end of a stack",
@@ -226,7 +247,7 @@ def _find(path: str, wanted: list[TiffPage | TiffFrame], pages: Pages) -> NDArra
     numbers = order[np.clip(np.searchsorted(known[order], sought), 0, len(pages) - 1)]
     lost = np.flatnonzero(known[numbers] != sought)
     if lost.size:
-        raise ReaderError(
+        raise FrameCountError(
             path,
             got=f"an index of frames that points to byte {sought[lost[0]]}, where no page is",
             wanted="a page for every frame of the index",
@@ -240,7 +261,7 @@ def _check_classic(path: str, pages: Pages) -> None:
     with Path(path).open("rb") as file:
         classic = b"+" not in file.read(4)
     if classic and file_size(path) > CLASSIC_END and (np.diff(pages.data) < 0).any():
-        raise ReaderError(
+        raise SourceCorruptError(
             path,
             got=f"{file_size(path)} bytes with offsets of 32 bits, which start again from 0",
             wanted="BigTIFF above 4 GB",
@@ -266,7 +287,7 @@ def _reader(path: str, pages: Pages, first: TiffPage) -> Reader:
 def _frame(path: str, page: TiffPage) -> tuple[int, int]:
     """Give rows and columns of a page, which must be one grey image of a believable size."""
     if len(page.shape) != 2 or page.dtype is None:
-        raise ReaderError(
+        raise FrameShapeError(
             path,
             got=f"pages of shape {page.shape} with axes {page.axes!r}",
             wanted="one grey image per page (no colour, no volume)",
@@ -274,7 +295,7 @@ def _frame(path: str, page: TiffPage) -> tuple[int, int]:
         )
     nbytes, size = page.nbytes, file_size(path)
     if nbytes > max(2**28, 1000 * size):
-        raise ReaderError(
+        raise SourceCorruptError(
             path,
             got=f"{size} bytes that claim a frame of {page.shape} {page.dtype}",
             wanted="a frame that the file can hold",
@@ -287,7 +308,7 @@ def _check_codec(path: str, page: TiffPage) -> None:
     try:
         page.decode(None, 0)  # no data: only whether there is a decoder
     except ValueError as error:
-        raise ReaderError(
+        raise FormatError(
             path,
             got=str(error),
             wanted="pages that can be decoded here",
@@ -305,7 +326,7 @@ def _check_equal(
         width, length, bits = (pages.tags(number).get(code, 0) for code in (WIDTH, LENGTH, BITS))
         raise _unequal(path, number, f"({length}, {width}) with {bits} bits")
     if told not in (None, (known.get(LENGTH), known.get(WIDTH))):
-        raise ReaderError(
+        raise FrameShapeError(
             path,
             got=f"pages of {known.get(LENGTH)} rows and {known.get(WIDTH)} columns, while the "
             f"metadata tell of {told}",
@@ -314,8 +335,8 @@ def _check_equal(
         )
 
 
-def _unequal(path: str, number: int, got: str) -> ReaderError:
-    return ReaderError(
+def _unequal(path: str, number: int, got: str) -> FrameShapeError:
+    return FrameShapeError(
         path,
         got=f"page {number} of {got}",
         wanted="every page with the size, type and compression of page 0",
@@ -327,7 +348,7 @@ def _check_data(path: str, pages: Pages) -> None:
     size = file_size(path)
     outside = np.flatnonzero((pages.data == 0) | (pages.data + pages.nbytes > size))
     if outside.size:
-        raise ReaderError(
+        raise SourceCorruptError(
             path,
             got=f"page {outside[0]} with data at byte {pages.data[outside[0]]} of {size}",
             wanted="data of every page inside the file",

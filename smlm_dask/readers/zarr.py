@@ -13,11 +13,12 @@ import zarr
 from numpy.typing import NDArray
 
 from smlm_dask._graph import chunk_bytes
-from smlm_dask.errors import ParameterError, ReaderError
+from smlm_dask.errors import AxisError, FormatError, ParameterError
 from smlm_dask.readers.axes import Plan, plan_axes
+from smlm_dask.readers.format import Format
 from smlm_dask.readers.reader import Reader
 
-__all__ = ["ZarrFrames", "is_zarr", "open_zarr"]
+__all__ = ["ZarrFormat", "ZarrFrames"]
 
 METADATA = ("zarr.json", ".zarray", ".zgroup")
 LETTERS = {"frame": "t", "time": "t", "channel": "c"}
@@ -57,15 +58,27 @@ class ZarrFrames(Reader):
         return found
 
 
-def is_zarr(path: str) -> bool:
-    """Tell whether ``path`` is a folder with zarr metadata."""
-    return any(Path(path, name).is_file() for name in METADATA)
+class ZarrFormat(Format):
+    """A folder with zarr metadata; ``array`` names the array inside a group that holds several."""
+
+    description = "Open movies in zarr stores with smlm_dask"
+    words = "zarr"
+    several = True
+
+    def holds(self, path: str) -> bool:
+        """Tell by the metadata: a store may have any name."""
+        return any(Path(path, name).is_file() for name in METADATA)
+
+    def reader(
+        self, path: str, axes: str | None, select: Mapping[str, int] | None, array: str | None
+    ) -> ZarrFrames:
+        """Find the array of the movie and its axes."""
+        return _open(path, axes, select, array)
 
 
-def open_zarr(
+def _open(
     path: str, axes: str | None, select: Mapping[str, int] | None, array: str | None
 ) -> ZarrFrames:
-    """Open a zarr movie; ``array`` names the array inside a group that holds several."""
     node = zarr.open(path, mode="r")
     if array is not None:
         _check_name(path, node, array)
@@ -143,7 +156,7 @@ def _letters(array: zarr.Array[Any]) -> str:
 def _check_unpacked(path: str, array: zarr.Array[Any]) -> None:
     packed = {"scale_factor", "add_offset"} & set(array.attrs)
     if packed:
-        raise ReaderError(
+        raise FormatError(
             path,
             got=f"packed values ({', '.join(sorted(packed))})",
             wanted="samples in ADU",
@@ -151,9 +164,9 @@ def _check_unpacked(path: str, array: zarr.Array[Any]) -> None:
         )
 
 
-def _choose(path: str, got: str, names: list[str]) -> ReaderError:
+def _choose(path: str, got: str, names: list[str]) -> AxisError:
     listed = f" ({', '.join(names)})" if names else ""
-    return ReaderError(
+    return AxisError(
         path,
         got=f"{got}{listed}",
         wanted="one movie in the store",

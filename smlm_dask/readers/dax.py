@@ -1,0 +1,51 @@
+"""ZhuangLab ``.dax`` files, each with an ``.inf`` beside it."""
+
+from __future__ import annotations
+
+import math
+import re
+from collections.abc import Mapping
+from pathlib import Path
+
+import numpy as np
+
+from smlm_dask.errors import FormatError, FrameCountError
+from smlm_dask.readers.axes import plan_axes
+from smlm_dask.readers.format import Format
+from smlm_dask.readers.raw import RawFrames, file_size, raw_stack
+
+__all__ = ["DaxFormat"]
+
+
+class DaxFormat(Format):
+    """16-bit frames whose size is written in the ``.inf`` file."""
+
+    description = "Open DAX movies with smlm_dask"
+    words = "DAX"
+    suffixes = (".dax",)
+
+    def reader(
+        self, path: str, axes: str | None, select: Mapping[str, int] | None, array: str | None
+    ) -> RawFrames:
+        """Open a ``.dax`` file: 16-bit frames whose size is written in the ``.inf`` file beside it."""
+        sidecar = Path(path).with_suffix(".inf")
+        if not sidecar.exists():
+            raise FormatError(
+                path,
+                got="no .inf file",
+                wanted=f"{sidecar}",
+                fix="copy the .inf file beside the .dax file",
+            )
+        text = sidecar.read_text(errors="replace")
+        size = re.search(r"frame dimensions\s*=\s*(\d+)\s*x\s*(\d+)", text)
+        count = re.search(r"number of frames\s*=\s*(\d+)", text)
+        shape = (int(count[1]), int(size[2]), int(size[1])) if size and count else (0, 0, 0)
+        stored = np.dtype("<u2" if "little endian" in text else ">u2")
+        if math.prod(shape) * stored.itemsize != file_size(path) or 0 in shape:
+            raise FrameCountError(
+                path,
+                got=f"{file_size(path)} bytes, while {sidecar.name} tells of {shape} {stored}",
+                wanted="'frame dimensions' and 'number of frames' that fill the file",
+                fix="copy both files again, or correct the .inf file",
+            )
+        return raw_stack(path, plan_axes(path, "tyx", shape, axes, select), shape, stored, 0)

@@ -1,0 +1,46 @@
+"""Numpy ``.npy`` files."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+
+import numpy as np
+
+from smlm_dask.errors import FormatError
+from smlm_dask.readers.axes import plan_axes
+from smlm_dask.readers.format import Format
+from smlm_dask.readers.raw import RawFrames, raw_stack
+
+__all__ = ["NpyFormat"]
+
+
+class NpyFormat(Format):
+    """One array of numbers in C order; axes frame, y, x unless told otherwise."""
+
+    description = "Open movies in .npy files with smlm_dask"
+    words = "numpy"
+    suffixes = (".npy",)
+
+    def reader(
+        self, path: str, axes: str | None, select: Mapping[str, int] | None, array: str | None
+    ) -> RawFrames:
+        """Open a numpy ``.npy`` file, C order, axes frame, y, x unless told otherwise."""
+        with Path(path).open("rb") as file:
+            version = np.lib.format.read_magic(file)
+            header = {(1, 0): np.lib.format.read_array_header_1_0}.get(
+                version, np.lib.format.read_array_header_2_0
+            )
+            shape, fortran, stored = header(file)
+            offset = file.tell()
+        if fortran or stored.hasobject:
+            raise FormatError(
+                path,
+                got="Fortran order" if fortran else f"Python objects ({stored})",
+                wanted="numbers in C order",
+                fix="numpy.save(path, numpy.ascontiguousarray(movie))",
+            )
+        stored_axes = {2: "yx", 3: "tyx"}.get(len(shape), "?" * len(shape))
+        return raw_stack(
+            path, plan_axes(path, stored_axes, shape, axes, select), shape, stored, offset
+        )

@@ -1,0 +1,50 @@
+"""Princeton Instruments ``.spe`` files, version 2 header."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+import numpy as np
+
+from smlm_dask.errors import FormatError
+from smlm_dask.readers.axes import plan_axes
+from smlm_dask.readers.format import Format
+from smlm_dask.readers.raw import RawFrames, raw_stack
+
+__all__ = ["SpeFormat"]
+
+SPE_TYPES = {0: "<f4", 1: "<i4", 2: "<i2", 3: "<u2", 5: "<f8", 6: "u1", 8: "<u4"}
+SPE_HEADER = 4100
+
+
+class SpeFormat(Format):
+    """A header of 4,100 bytes, then frame after frame."""
+
+    description = "Open Princeton Instruments SPE movies with smlm_dask"
+    words = "SPE"
+    suffixes = (".spe",)
+
+    def reader(
+        self, path: str, axes: str | None, select: Mapping[str, int] | None, array: str | None
+    ) -> RawFrames:
+        """Open a Princeton Instruments ``.spe`` file, version 2 header."""
+        header = np.fromfile(path, np.uint8, SPE_HEADER).tobytes()
+        if len(header) < SPE_HEADER:
+            raise _not_spe(path, f"{len(header)} bytes")
+        width, height = (int(np.frombuffer(header, "<u2", 1, at)[0]) for at in (42, 656))
+        frames = int(np.frombuffer(header, "<i4", 1, 1446)[0])
+        code = int(np.frombuffer(header, "<i2", 1, 108)[0])
+        if code not in SPE_TYPES or min(frames, height, width) < 1:
+            raise _not_spe(path, f"type code {code} and shape {(frames, height, width)}")
+        shape = (frames, height, width)
+        plan = plan_axes(path, "tyx", shape, axes, select)
+        return raw_stack(path, plan, shape, np.dtype(SPE_TYPES[code]), SPE_HEADER)
+
+
+def _not_spe(path: str, got: str) -> FormatError:
+    return FormatError(
+        path,
+        got=got,
+        wanted=f"an SPE 2 header of {SPE_HEADER} bytes",
+        fix="export the movie again as SPE 2.x or TIFF",
+    )

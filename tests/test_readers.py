@@ -14,6 +14,8 @@ from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import dask
+import h5py
+import hdf5plugin
 import numpy as np
 import pandas as pd
 import pytest
@@ -127,6 +129,24 @@ def ome_zarr(path, *, version=3, frames=FRAMES[:, None, None]):
     )
 
 
+def hdf5(path, *, name="stack", frames=FRAMES, **keywords):
+    with h5py.File(path, "w") as file:
+        file.create_dataset(name, data=frames, **keywords)
+        file["table"] = np.zeros(5, [("x", "f4")])
+        file["map"] = np.ones(frames.shape[1:], "f4")
+
+
+def pyme(path, *, frames=FRAMES, **attributes):
+    """PYME's arrangement: x before y, metadata as attributes of nested groups."""
+    with h5py.File(path, "w") as file:
+        data = frames.transpose(0, 2, 1)
+        file.create_dataset("ImageData", data=data, chunks=(1, *data.shape[1:]), compression="gzip")
+        told = {"voxelsize": {"x": 0.07, "y": 0.08, "units": "um"}}
+        told["Camera"] = {"CycleTime": 0.05, "IntegrationTime": 0.04, "Name": np.bytes_("DV97")}
+        for group, values in (told | attributes).items():
+            file.create_group(f"MetaData/{group}").attrs.update(values)
+
+
 FORMATS = {
     "plain.tif": lambda p: page_by_page(p, metadata=None),
     "described.tif": page_by_page,
@@ -160,6 +180,14 @@ FORMATS = {
     "loose.zarr": lambda p: dataset_zarr(p, consolidated=False),
     "ome05.zarr": ome_zarr,
     "ome04.zarr": lambda p: ome_zarr(p, version=2),
+    "whole.h5": hdf5,
+    "chunked.hdf5": lambda p: hdf5(p, chunks=(5, 6, 17), compression="gzip", shuffle=True),
+    "lzf.h5": lambda p: hdf5(p, chunks=(4, 12, 9), compression="lzf", maxshape=(None, 12, 17)),
+    "bigendian.h5": lambda p: hdf5(p, frames=FRAMES.astype(">u2")),
+    "inner.h5": lambda p: hdf5(p, name="Channel01/Data0001"),
+    "zstd.h5": lambda p: hdf5(p, chunks=(5, 12, 17), compression=hdf5plugin.Zstd()),
+    "pyme.h5": pyme,
+    "events.rtdc": lambda p: hdf5(p, name="events/image", chunks=(3, 12, 17), fletcher32=True),
 }
 
 
@@ -193,7 +221,10 @@ INDICES = st.tuples(
         for size in FRAMES.shape
     )
 )
-ONE_OF_EACH = ["plain.tif", "compressed.tif", "first.ome.tif", "movie.dax", "v3.zarr", "ome05.zarr"]
+ONE_OF_EACH = [
+    "plain.tif", "compressed.tif", "first.ome.tif", "movie.dax", "v3.zarr", "ome05.zarr", "pyme.h5",
+    "chunked.hdf5",
+]  # fmt: skip
 
 
 @settings(max_examples=80, deadline=None)
@@ -242,7 +273,9 @@ def test_far_frames_of_a_list_are_read_apart(files):
     assert boxes == [1, 1]
 
 
-@pytest.mark.parametrize("name", ["plain.tif", "compressed.tif", "described.tif", "sharded.zarr"])
+@pytest.mark.parametrize(
+    "name", ["plain.tif", "compressed.tif", "described.tif", "sharded.zarr", "chunked.hdf5"]
+)
 def test_threads_share_nothing(files, name):
     movie = open_movie(files / name, pixel_size=108, chunks={"frame": 1}).data
     with dask.config.set(pool=ThreadPoolExecutor(8), scheduler="threads"):

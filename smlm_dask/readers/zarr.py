@@ -13,16 +13,16 @@ import zarr
 from numpy.typing import NDArray
 
 from smlm_dask._graph import chunk_bytes
-from smlm_dask.errors import AxisError, FormatError, ParameterError
+from smlm_dask.errors import ParameterError
 from smlm_dask.readers.axes import Plan, plan_axes
 from smlm_dask.readers.format import Format
+from smlm_dask.readers.named import by_role, check_unpacked, choose_array, read_box
 from smlm_dask.readers.reader import Reader
 
 __all__ = ["ZarrFormat", "ZarrFrames"]
 
 METADATA = ("zarr.json", ".zarray", ".zgroup")
 LETTERS = {"frame": "t", "time": "t", "channel": "c"}
-MOVIE = "movie"
 
 
 @dataclass(frozen=True)
@@ -34,14 +34,8 @@ class ZarrFrames(Reader):
 
     def read(self, frames: slice, y: slice, x: slice) -> NDArray[Any]:
         """Read a box and turn its axes to (frame, y, x)."""
-        boxes = {"t": frames, "y": y, "x": x}
-        key = tuple(boxes[part] if isinstance(part, str) else part for part in self.plan)
-        block = np.asarray(_array(self.path, self.name)[key])
-        left = [part for part in self.plan if isinstance(part, str)]
-        if "t" not in left:
-            left, block = ["t", *left], block[np.newaxis][frames]
-        order = [left.index(part) for part in "tyx"]
-        return np.ascontiguousarray(block.transpose(order), self.dtype)
+        array = _array(self.path, self.name)
+        return read_box(array, self.plan, frames, y, x, self.dtype)
 
     def index(self) -> Mapping[str, NDArray[np.int64]]:
         """Integer coordinates of an xarray Dataset: a cropped movie keeps its place."""
@@ -84,17 +78,12 @@ def _open(
         _check_name(path, node, array)
     name, letters = _find(path, node, array) if isinstance(node, zarr.Group) else ("", None)
     stored = _array(path, name)
-    _check_unpacked(path, stored)
+    check_unpacked(path, stored.attrs)
     letters = letters or _letters(stored)
     plan = plan_axes(path, letters, stored.shape, axes, select)
     chunk = _chunk(stored)
     dtype = np.dtype(stored.dtype).newbyteorder("=")
-    return ZarrFrames(path, _by_role(plan, stored.shape), dtype, _by_role(plan, chunk), name, plan)
-
-
-def _by_role(plan: Plan, lengths: tuple[int, ...]) -> tuple[int, int, int]:
-    frames, height, width = (lengths[plan.index(p)] if p in plan else 1 for p in "tyx")
-    return frames, height, width
+    return ZarrFrames(path, by_role(plan, stored.shape), dtype, by_role(plan, chunk), name, plan)
 
 
 def _array(path: str, name: str) -> zarr.Array[Any]:
@@ -118,12 +107,8 @@ def _find(path: str, group: zarr.Group, array: str | None) -> tuple[str, str | N
         return str(images[0]["datasets"][0]["path"]), letters
     if array is not None:
         return array, None
-    names = {name: item.ndim for name, item in group.arrays() if item.ndim >= 3}
-    if MOVIE in names:
-        return MOVIE, None
-    if len(names) != 1:
-        raise _choose(path, f"{len(names)} arrays of 3 or more axes", list(names))
-    return next(iter(names)), None
+    names = [name for name, item in group.arrays() if item.ndim >= 3]
+    return choose_array(path, names), None
 
 
 def _check_name(path: str, node: zarr.Group | zarr.Array[Any], array: str) -> None:
@@ -151,24 +136,3 @@ def _letters(array: zarr.Array[Any]) -> str:
         return plain
     letters = [LETTERS.get(str(name).lower(), str(name).lower()) for name in names]
     return "".join(letter if len(letter) == 1 else "?" for letter in letters)
-
-
-def _check_unpacked(path: str, array: zarr.Array[Any]) -> None:
-    packed = {"scale_factor", "add_offset"} & set(array.attrs)
-    if packed:
-        raise FormatError(
-            path,
-            got=f"packed values ({', '.join(sorted(packed))})",
-            wanted="samples in ADU",
-            fix="open with xarray.open_zarr, which unpacks, and pass the array to as_movie",
-        )
-
-
-def _choose(path: str, got: str, names: list[str]) -> AxisError:
-    listed = f" ({', '.join(names)})" if names else ""
-    return AxisError(
-        path,
-        got=f"{got}{listed}",
-        wanted="one movie in the store",
-        fix='name it with array="movie"',
-    )

@@ -24,6 +24,7 @@ import xarray as xr
 import zarr
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from picasso import io as picasso_io
 
 from smlm_dask.errors import MovieError, ParameterError, PixelSizeError, SmlmError
 from smlm_dask.movie import open_movie
@@ -129,6 +130,12 @@ def ome_zarr(path, *, version=3, frames=FRAMES[:, None, None]):
     )
 
 
+def picasso(path, *, order="<", frames=FRAMES, **told):
+    info = {"Byte Order": order, "Data Type": frames.dtype.name, "Camera": "None"}
+    info |= dict(zip(("Frames", "Height", "Width"), frames.shape, strict=True)) | told
+    picasso_io.save_raw(str(path), frames.astype(frames.dtype.newbyteorder(order)), [info])
+
+
 def hdf5(path, *, name="stack", frames=FRAMES, **keywords):
     with h5py.File(path, "w") as file:
         file.create_dataset(name, data=frames, **keywords)
@@ -180,6 +187,8 @@ FORMATS = {
     "loose.zarr": lambda p: dataset_zarr(p, consolidated=False),
     "ome05.zarr": ome_zarr,
     "ome04.zarr": lambda p: ome_zarr(p, version=2),
+    "movie.raw": picasso,
+    "bigendian.raw": lambda p: picasso(p, order=">"),
     "whole.h5": hdf5,
     "chunked.hdf5": lambda p: hdf5(p, chunks=(5, 6, 17), compression="gzip", shuffle=True),
     "lzf.h5": lambda p: hdf5(p, chunks=(4, 12, 9), compression="lzf", maxshape=(None, 12, 17)),
@@ -556,6 +565,11 @@ def lonely_dax(path):
     path.with_suffix(".inf").unlink()
 
 
+def yaml_beside(path, text):
+    picasso(path)
+    path.with_suffix(".yaml").write_text(text)
+
+
 def packed_zarr(path):
     plain_zarr(path)
     zarr.open_array(path).attrs["scale_factor"] = 0.5
@@ -584,6 +598,22 @@ BAD = {
     "cut_zlib.tif": (lambda p: truncated(p, FORMATS["compressed.tif"], 0.6), "truncated"),
     "cut.npy": (lambda p: truncated(p, FORMATS["movie.npy"], 0.6), "before frame 13"),
     "cut.dax": (lambda p: truncated(p, dax, 0.6), "bytes, while"),
+    "cut.raw": (lambda p: truncated(p, picasso, 0.6), "bytes, while cut.yaml"),
+    "lonely.raw": (lambda p: p.write_bytes(b"12"), r"no \.yaml file"),
+    "few.raw": (lambda p: picasso(p, Frames=22), "bytes, while few.yaml"),
+    "float.raw": (lambda p: picasso(p, Frames=23.0), "bytes, while"),
+    "huge.raw": (lambda p: picasso(p, Height=10**30), "bytes, while"),
+    "negative.raw": (lambda p: picasso(p, Height=-12, Width=-17), "bytes, while"),
+    "type.raw": (lambda p: picasso(p, **{"Data Type": "O"}), "bytes, while"),
+    "pairs.raw": (lambda p: picasso(p, **{"Data Type": "u1,u1"}), "bytes, while"),
+    "order.raw": (lambda p: picasso(p, order="<", **{"Byte Order": "big"}), "bytes, while"),
+    "list.raw": (lambda p: yaml_beside(p, "- 1\n"), "no Byte Order, Data Type, Frames"),
+    "broken.raw": (lambda p: yaml_beside(p, "a: [1\n"), "ParserError"),
+    "deep.raw": (lambda p: yaml_beside(p, "[" * 100_000), "Error in deep.yaml"),
+    "python.raw": (
+        lambda p: yaml_beside(p, "!!python/object/apply:os.system ['touch python.raw.proof']"),
+        "no Byte Order",
+    ),
     "cut.spe": (lambda p: truncated(p, spe, 0.6), "before frame"),
     "short.spe": (lambda p: truncated(p, spe, 0.1), "SPE 2 header"),
     "lonely.dax": (lonely_dax, r"no \.inf file"),

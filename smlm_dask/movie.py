@@ -104,7 +104,7 @@ def open_movie(
     keywords = {"frame_time": frame_time, "axes": axes, "array": array, "select": select}
     opened = SmlmBackend().open_dataset(path, pixel_size=pixel_size, **keywords).movie  # type: ignore[arg-type]
     encoding = opened.encoding
-    token = fingerprint(encoding["source"]), str(axes), str(array), str(select)
+    token = fingerprint(encoding["source"]), encoding["stamp"], str(axes), str(array), str(select)
     return check_movie(_cut(opened, chunks, encoding["preferred_chunks"], token))
 
 

@@ -130,6 +130,12 @@ def ome_zarr(path, *, version=3, frames=FRAMES[:, None, None]):
     )
 
 
+def files_of(folder, count, **keywords):
+    folder.mkdir()
+    for number, frames in enumerate(np.array_split(FRAMES, count)):
+        page_by_page(folder / f"part{number}.tif", frames=frames, metadata=None, **keywords)
+
+
 def picasso(path, *, order="<", frames=FRAMES, **told):
     info = {"Byte Order": order, "Data Type": frames.dtype.name, "Camera": "None"}
     info |= dict(zip(("Frames", "Height", "Width"), frames.shape, strict=True)) | told
@@ -187,6 +193,8 @@ FORMATS = {
     "loose.zarr": lambda p: dataset_zarr(p, consolidated=False),
     "ome05.zarr": ome_zarr,
     "ome04.zarr": lambda p: ome_zarr(p, version=2),
+    "singles": lambda p: files_of(p, len(FRAMES)),
+    "parts/part*": lambda p: files_of(p.parent, 4, compression="zlib"),
     "movie.raw": picasso,
     "bigendian.raw": lambda p: picasso(p, order=">"),
     "whole.h5": hdf5,
@@ -232,7 +240,7 @@ INDICES = st.tuples(
 )
 ONE_OF_EACH = [
     "plain.tif", "compressed.tif", "first.ome.tif", "movie.dax", "v3.zarr", "ome05.zarr", "pyme.h5",
-    "chunked.hdf5",
+    "chunked.hdf5", "singles",
 ]  # fmt: skip
 
 

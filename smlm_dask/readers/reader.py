@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import zlib
 from abc import abstractmethod
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -54,6 +56,8 @@ class Reader:
         The smallest (frame, y, x) piece that is worth reading by itself.
     metadata : Metadata
         What the file says of the microscope.
+    stamp : int
+        Another number when one of further files has changed; 0 if `path` is all there is.
     """
 
     path: str
@@ -61,6 +65,7 @@ class Reader:
     dtype: np.dtype[Any]
     chunk: tuple[int, int, int]
     metadata: Metadata = field(default=Metadata(), kw_only=True)
+    stamp: int = field(default=0, kw_only=True)
 
     @abstractmethod
     def read(self, frames: slice, y: slice, x: slice) -> NDArray[Any]:
@@ -104,4 +109,14 @@ def join(parts: tuple[Reader, ...]) -> Reader:
     if len(parts) == 1:
         return first
     shape = (sum(part.shape[0] for part in parts), *first.shape[1:])
-    return Joined(first.path, shape, first.dtype, first.chunk, parts)
+    paths = dict.fromkeys(part.path for part in parts)
+    states = [(path, (state := Path(path).stat()).st_size, state.st_mtime_ns) for path in paths]
+    return Joined(
+        first.path,
+        shape,
+        first.dtype,
+        first.chunk,
+        parts,
+        metadata=first.metadata,
+        stamp=zlib.crc32(repr(states).encode("utf-8", "surrogateescape")),
+    )

@@ -37,12 +37,13 @@ from smlm_dask.readers.ifd import (
     WIDTH,
     Chains,
     Pages,
+    list_pages,
 )
 from smlm_dask.readers.ome import EVERY_PAGE, Planes, choose, ome_planes, squeeze, unequal_count
 from smlm_dask.readers.raw import file_size, pack, raw_frames, raw_stack, unpack
 from smlm_dask.readers.reader import Reader, join
 
-__all__ = ["TiffFormat", "TiffFrames"]
+__all__ = ["TiffFormat", "TiffFrames", "check_equal", "every_page"]
 
 METADATA = (
     "imagej", "ome", "mmstack", "ndtiff", "lsm", "stk", "fluoview", "scanimage", "shaped"
@@ -119,7 +120,7 @@ def _scattered(
     for start, stop in pairwise(cuts):
         name = planes.files[file[start]]
         pages = chains[name].take(page[start:stop])
-        _check_equal(name, pages, known, planes.shape[-2:])
+        check_equal(name, pages, known, planes.shape[-2:])
         parts.append(_reader(name, pages, first))
     return join(tuple(parts))
 
@@ -222,7 +223,7 @@ def _series(path: str, tif: TiffFile, array: str | None, chains: Chains) -> Tiff
 def _from_series(path: str, series: TiffPageSeries, chains: Chains) -> Planes | TiffPageSeries:
     if series.dataoffset is not None:
         if series.kind == "ome":
-            _check_equal(path, chains[path], chains[path].tags(0))
+            check_equal(path, chains[path], chains[path].tags(0))
         return series
     if series.kind == "scanimage":  # tifffile makes up the places of pages above 2 GB
         return _in_order(path, series.axes, series.shape)
@@ -316,7 +317,15 @@ def _check_codec(path: str, page: TiffPage) -> None:
         ) from error
 
 
-def _check_equal(
+def every_page(path: str, known: dict[int, int]) -> Reader:
+    """Make a reader of all pages of a file, which must have the tags ``known``."""
+    pages = list_pages(path)
+    check_equal(path, pages, known)
+    with TiffFile(path) as tif:
+        return _reader(path, pages, tif.pages.first)
+
+
+def check_equal(
     path: str, pages: Pages, known: dict[int, int], told: tuple[int, ...] | None = None
 ) -> None:
     """Compare pages with the first page of the movie, and that with what the metadata tell."""
@@ -339,7 +348,7 @@ def _unequal(path: str, number: int, got: str) -> FrameShapeError:
     return FrameShapeError(
         path,
         got=f"page {number} of {got}",
-        wanted="every page with the size, type and compression of page 0",
+        wanted="every page with the size, type and compression of the movie's first",
         fix="write pages that differ to another file",
     )
 

@@ -68,7 +68,7 @@ class Hdf5Format(Format):
             plan = plan_axes(path, letters or _letters(stored), stored.shape, axes, select)
             size, dtype = by_role(plan, stored.shape), np.dtype(stored.dtype).newbyteorder("=")
             chunk = by_role(plan, stored.chunks) if stored.chunks else (1, 1, size[2])
-            told = _told(file, name, plan)
+            told = _told(file, name).of_channel((axes or "").lower(), plan, stored.shape)
         return Hdf5Frames(path, size, dtype, chunk, name, plan, metadata=told)
 
 
@@ -250,7 +250,7 @@ def _letters(stored: Any) -> str:
 
 
 @careful
-def _told(file: Any, name: str, plan: Plan) -> Metadata:
+def _told(file: Any, name: str) -> Metadata:
     if name == PYME:
         return _pyme(file)
     if name == EVENTS:

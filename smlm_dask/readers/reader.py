@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import zlib
 from abc import abstractmethod
-from collections.abc import Mapping
-from dataclasses import dataclass, field
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field, fields, replace
 from pathlib import Path
 from typing import Any
 
@@ -31,6 +31,8 @@ class Metadata:
         Seconds of light in a frame.
     camera, channel : str, optional
         Names.
+    channels : tuple of str
+        Names of all channels in the file, numbers where it names none; empty if there is one.
     """
 
     pixel_size: tuple[float, float] | None = None
@@ -38,6 +40,22 @@ class Metadata:
     exposure: float | None = None
     camera: str | None = None
     channel: str | None = None
+    channels: tuple[str, ...] = ()
+
+    def filled(self, other: Metadata) -> Metadata:
+        """Take from ``other`` what is not known here."""
+        names = [known.name for known in fields(self) if not getattr(self, known.name)]
+        return replace(self, **{name: getattr(other, name) for name in names})
+
+    def of_channel(self, letters: str, plan: Sequence[str | int], shape: Sequence[int]) -> Metadata:
+        """Name the channel that ``plan`` takes from the axis ``c``."""
+        at = letters.find("c")
+        taken = plan[at] if at >= 0 else 0
+        count = shape[at] if at >= 0 else 1
+        named = len(self.channels) == count and isinstance(taken, int)
+        channel = self.channels[taken] if named and isinstance(taken, int) else self.channel
+        every = self.channels if named else tuple(map(str, range(count)))
+        return replace(self, channel=channel, channels=every if count > 1 else ())
 
 
 @dataclass(frozen=True)

@@ -10,7 +10,7 @@ from __future__ import annotations
 import json
 import math
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from itertools import pairwise
 from pathlib import Path
 from typing import Any
@@ -42,6 +42,7 @@ from smlm_dask.readers.ifd import (
 from smlm_dask.readers.ome import EVERY_PAGE, Planes, choose, ome_planes, squeeze, unequal_count
 from smlm_dask.readers.raw import file_size, pack, raw_frames, raw_stack, unpack
 from smlm_dask.readers.reader import Reader, join
+from smlm_dask.readers.settings import tiff_settings
 
 __all__ = ["TiffFormat", "TiffFrames", "check_equal", "every_page"]
 
@@ -99,12 +100,15 @@ def _open(
         size = _frame(path, tif.pages.first)
         planes = _planes(path, tif, size, axes, array, chains)
         plan = plan_axes(path, planes.axes, planes.shape, axes, select)
+        told = tiff_settings(tif, int(array or 0))
+        told = told.of_channel((axes or planes.axes).lower(), plan, planes.shape)
         if isinstance(planes, TiffPageSeries):
             _frame(path, planes.keyframe)
             stored = np.dtype(planes.keyframe.dtype).newbyteorder(tif.byteorder)
-            return raw_stack(path, plan, planes.shape, stored, int(planes.dataoffset or 0))
+            return raw_stack(path, plan, planes.shape, stored, int(planes.dataoffset or 0), told)
     numbers = page_numbers(path, plan, planes.shape)
-    return _scattered(planes, planes.file[numbers], planes.page[numbers], chains)
+    reader = _scattered(planes, planes.file[numbers], planes.page[numbers], chains)
+    return replace(reader, metadata=told)
 
 
 def _scattered(

@@ -17,7 +17,8 @@ from smlm_dask.errors import ParameterError
 from smlm_dask.readers.axes import Plan, plan_axes
 from smlm_dask.readers.format import Format
 from smlm_dask.readers.named import by_role, check_unpacked, choose_array, read_box
-from smlm_dask.readers.reader import Reader
+from smlm_dask.readers.reader import Metadata, Reader
+from smlm_dask.readers.units import careful, duration, pixel, word
 
 __all__ = ["ZarrFormat", "ZarrFrames"]
 
@@ -83,7 +84,73 @@ def _open(
     plan = plan_axes(path, letters, stored.shape, axes, select)
     chunk = _chunk(stored)
     dtype = np.dtype(stored.dtype).newbyteorder("=")
-    return ZarrFrames(path, by_role(plan, stored.shape), dtype, by_role(plan, chunk), name, plan)
+    shape = by_role(plan, stored.shape)
+    told = _told(node, name).of_channel((axes or letters).lower(), plan, stored.shape)
+    return ZarrFrames(path, shape, dtype, by_role(plan, chunk), name, plan, metadata=told)
+
+
+@careful
+def _told(node: zarr.Group | zarr.Array[Any], name: str) -> Metadata:
+    if isinstance(node, zarr.Array):
+        return Metadata()
+    attrs: dict[str, Any] = dict(node.attrs)
+    ome = attrs.get("ome", attrs)
+    image = (ome.get("multiscales") or [{}])[0]
+    paths = [level.get("path") for level in image.get("datasets", ())]
+    if name in paths:
+        return _ome_told(image, image["datasets"][paths.index(name)], ome.get("omero", {}))
+    return _own_told(node, name)
+
+
+def _ome_told(
+    image: Mapping[str, Any], level: Mapping[str, Any], omero: Mapping[str, Any]
+) -> Metadata:
+    """Scales of the image and of its level are one after the other."""
+    axes = [axis if isinstance(axis, dict) else {"name": axis} for axis in image["axes"]]
+    scale = dict.fromkeys((axis["name"] for axis in axes), 1.0)
+    told = 0
+    for one in (
+        *level.get("coordinateTransformations", ()),
+        *image.get("coordinateTransformations", ()),
+    ):
+        if one.get("type") == "scale":
+            told += 1
+            scale = {
+                name: scale[name] * float(f) for name, f in zip(scale, one["scale"], strict=True)
+            }
+    unit = {axis["name"]: axis.get("unit") for axis in axes}
+    names = [word(channel.get("label")) for channel in omero.get("channels", ())]
+    return Metadata(
+        pixel_size=pixel(scale["y"], scale["x"], unit["y"], unit["x"]) if told else None,
+        frame_time=duration(scale.get("t"), unit.get("t")) if told else None,
+        channels=tuple(name for name in names if name) if all(names) else (),
+    )
+
+
+def _own_told(group: zarr.Group, name: str) -> Metadata:
+    """What `open_movie` gives and `store` or xarray writes: coordinates and attributes."""
+    (y, unit_y), (x, unit_x) = (_coordinate(group, f"pixel_size_{axis}") for axis in "yx")
+    (seconds, unit), (frame, _) = (_coordinate(group, axis) for axis in ("time", "frame"))
+    known: dict[str, Any] = dict(group[name].attrs)
+    rate = None
+    if seconds is not None and frame is not None and len(frame) > 1:
+        steps = np.diff(seconds) / np.diff(frame)
+        rate = float(steps[0]) if np.allclose(steps, steps[0], rtol=1e-6) else None
+    return Metadata(
+        pixel_size=pixel(y, x, unit_y, unit_x),
+        frame_time=duration(rate, unit),
+        exposure=duration(known.get("exposure")),
+        camera=word(known.get("camera")),
+        channel=word(known.get("channel")),
+    )
+
+
+def _coordinate(group: zarr.Group, name: str) -> tuple[Any, Any]:
+    """Values and unit of a coordinate."""
+    found = group.get(name)
+    if not isinstance(found, zarr.Array):
+        return None, None
+    return np.asarray(found[...]), found.attrs.get("units")
 
 
 def _array(path: str, name: str) -> zarr.Array[Any]:

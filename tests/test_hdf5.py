@@ -1,5 +1,6 @@
 """HDF5 movies: which dataset is taken, and what is refused because it lies elsewhere or nowhere."""
 
+import pickle
 import sys
 
 import h5py
@@ -17,6 +18,7 @@ from smlm_dask.errors import (
 from smlm_dask.movie import open_movie
 from smlm_dask.readers import open_reader
 from smlm_dask.readers.hdf5 import Hdf5Format
+from tests.test_readers import bytes_read
 
 FRAMES = np.random.default_rng(3).integers(0, 60000, (23, 12, 17)).astype(np.uint16)
 
@@ -193,6 +195,18 @@ def test_without_the_package(path, monkeypatch):
 
 def test_foreign_engines_keep_their_files():
     assert not any(Hdf5Format().guess_can_open(name) for name in ("a.h5", "a.hdf5", "a.rtdc"))
+
+
+def test_many_chunks_open_by_their_index(path):
+    with h5py.File(path, "w") as file:
+        stack = file.create_dataset("stack", (20_000, 8, 8), "u2", chunks=(1, 8, 8))
+        for first in range(0, 20_000, 1000):
+            stack[first : first + 1000] = 3
+    before = bytes_read()
+    movie = open_movie(path, pixel_size=108)
+    assert bytes_read() - before < 2**22
+    assert len(pickle.dumps(movie)) < 5000
+    assert movie.shape == (20_000, 8, 8)
 
 
 def test_mutations_end_in_the_family(path):

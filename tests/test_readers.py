@@ -449,10 +449,23 @@ def big_zarr(path):
     array[8999, 511, 510:] = 7, 9
 
 
-@pytest.mark.parametrize("write", [big_contiguous, big_pages, big_zarr])
+def big_hdf5(path):
+    """A dataset whose place in the file is taken and never filled."""
+    path = path.with_suffix(".h5")
+    kept = h5py.h5p.create(h5py.h5p.DATASET_CREATE)
+    kept.set_alloc_time(h5py.h5d.ALLOC_TIME_EARLY)
+    kept.set_fill_time(h5py.h5d.FILL_TIME_NEVER)
+    with h5py.File(path, "w") as file:
+        space = h5py.h5s.create_simple((9000, 512, 512))
+        h5py.h5d.create(file.id, b"stack", h5py.h5t.STD_U16LE, space, kept)
+        file["stack"][8999, 511, 510:] = 7, 9
+    return path
+
+
+@pytest.mark.parametrize("write", [big_contiguous, big_pages, big_zarr, big_hdf5])
 def test_above_four_gigabytes_only_metadata_are_read(tmp_path, write):
     path = tmp_path / "big.tif"
-    write(path)
+    path = write(path) or path
     before = bytes_read()
     movie = open_movie(path, pixel_size=108)
     read = bytes_read() - before

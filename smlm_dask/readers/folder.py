@@ -79,16 +79,17 @@ class FolderFrames(Reader):
         Number of frames up to the end of each file.
     known : tuple
         Tags of the first page, which all pages must have.
-    model : RawFrames, optional
-        Reader of the first file if it is one uncompressed page.
+    model : Reader
+        Reader of the first file.
     layout : tuple of (int, bytes)
-        Where in the first file stands how that page lies. A file with the same bytes there lies alike.
+        If that is one uncompressed page: where it stands how the page lies. A file with the same bytes
+        there lies alike.
     """
 
     names: Names
     pages: bytes
     known: Known
-    model: RawFrames | None
+    model: Reader
     layout: tuple[tuple[int, bytes], ...]
 
     def read(self, frames: slice, y: slice, x: slice) -> NDArray[Any]:
@@ -107,9 +108,9 @@ class FolderFrames(Reader):
 
     def _part(self, number: int, count: int) -> Reader:
         path = os.path.join(_split(self.path)[0], self.names.name(number))  # noqa: PTH118, 5 us less
-        if self.model is not None and count == 1 and _lies_alike(path, self.layout):
+        if self.layout and count == 1 and _lies_alike(path, self.layout):
             return replace(self.model, path=path)
-        part = every_page(path, dict(self.known))
+        part = every_page(path, dict(self.known), self.model)
         if part.shape[0] != count:
             raise FrameCountError(
                 path,
@@ -226,9 +227,7 @@ def _sequence(path: str, first: Reader, found: Listing, read: Callable[[str], Re
             return join((first, *pool.map(read, map(found.path, range(1, len(found.names))))))
     known = tuple(pages.tags(0).items())
     counts = _counts(first, pages, known, found)
-    model = (
-        first if isinstance(first, RawFrames) and pages.data.tolist() == _starts(first) else None
-    )
+    alone = isinstance(first, RawFrames) and pages.data.tolist() == _starts(first)
     return FolderFrames(
         path,
         (int(counts.sum()), *first.shape[1:]),
@@ -237,15 +236,15 @@ def _sequence(path: str, first: Reader, found: Listing, read: Callable[[str], Re
         pack_names(found.names, found.parts),
         pack(np.cumsum(counts)),
         known,
-        model,
-        _layout(first.path, pages) if model else (),
+        first,
+        _layout(first.path, pages) if alone else (),
         metadata=first.metadata,
         stamp=found.stamp(),
     )
 
 
 def _starts(model: RawFrames) -> list[int]:
-    return unpack(model.table)[:2].tolist()  # of one page one, of more no model is made
+    return unpack(model.table)[:2].tolist()  # two are no single page
 
 
 def _counts(first: Reader, pages: Pages, known: Known, found: Listing) -> NDArray[np.int64]:

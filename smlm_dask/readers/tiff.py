@@ -321,10 +321,14 @@ def _check_codec(path: str, page: TiffPage) -> None:
         ) from error
 
 
-def every_page(path: str, known: dict[int, int]) -> Reader:
-    """Make a reader of all pages of a file, which must have the tags ``known``."""
+def every_page(path: str, known: dict[int, int], model: Reader) -> Reader:
+    """Make a reader of all pages of a file, which must have the tags ``known`` of ``model``'s."""
     pages = list_pages(path)
     check_equal(path, pages, known)
+    if isinstance(model, TiffFrames):
+        _check_data(path, pages)
+        shape = (len(pages), *model.shape[1:])
+        return replace(model, path=path, shape=shape, table=pack(pages.offset))
     with TiffFile(path) as tif:
         return _reader(path, pages, tif.pages.first)
 

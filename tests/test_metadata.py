@@ -255,3 +255,21 @@ def test_nothing_is_made_of_nonsense(value):
     assert duration(value, "s") is None
     assert duration(1, value) is None
     assert word(value) == ("x" if value == "x" else "�" if value == b"\xff" else None)
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "<Image " * 50_000,
+        "<Image><Pixels " + 'a="' * 100_000,
+        "<Image><Pixels " + "a" * 300_000 + ">",
+        "<Image><Pixels " + " a" * 100_000 + ">",
+        "<Image><Pixels>" * 2 + "<Plane " * 50_000,
+    ],
+    ids=len,
+)
+def test_endless_metadata_are_left(tmp_path, text):
+    tifffile.imwrite(
+        tmp_path / "a.ome.tif", FRAMES, description=f"<OME {text}</OME>", metadata=None
+    )
+    assert open_reader(tmp_path / "a.ome.tif", axes="tyx").metadata == Metadata()

@@ -23,7 +23,9 @@ Size = tuple[float, float] | None
 UNSET = (1000.0, 1000.0)
 RESOLUTION_UNITS = {3: "cm", 4: "mm", 5: "um"}
 LARGEST_PRINTED = 2e4  # nm: a picture made for paper has 300 points an inch, in cm as well
-ATTRIBUTE = r"""([\w:]+)\s*=\s*(["'])(.*?)\2"""
+# Bounded, and begun at a word's start: an element of one endless word would take minutes.
+ELEMENT = r"<(?:\w+:)?{}\s([^>]{{0,4000}})>"
+ATTRIBUTE = r"""(?<![\w:])([\w:]+)\s*=\s*(["'])(.*?)\2"""
 SETTINGS_TAG = 51123  # in which Micro-Manager describes a frame
 
 
@@ -74,7 +76,7 @@ def _ome_size(pixels: Mapping[str, str]) -> Size:
 
 def _elements(text: str, name: str, at_most: int = 1000) -> list[dict[str, str]]:
     """Attributes of the elements of a name."""
-    found = re.finditer(rf"<(?:\w+:)?{name}\s([^>]*)>", text)
+    found = re.finditer(ELEMENT.format(name), text)
     attributes = [re.findall(ATTRIBUTE, one[1]) for one in islice(found, at_most)]
     return [{key: unescape(value) for key, _, value in one} for one in attributes]
 

@@ -7,7 +7,7 @@ from smlm_dask.background import (
     estimate_background,
 )
 from smlm_dask.calibration import as_camera, as_psf, as_spline_psf
-from smlm_dask.channels import map_channels
+from smlm_dask.channels import map_channels, open_channels
 from smlm_dask.crop_fit import CropFit
 from smlm_dask.errors import SmlmError
 from smlm_dask.gain import estimate_gain
@@ -44,6 +44,7 @@ __all__ = [
     "expected_photons",
     "integrate_photons",
     "map_channels",
+    "open_channels",
     "open_movie",
     "open_results",
     "read_table",

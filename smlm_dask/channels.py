@@ -2,17 +2,112 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+import os
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any, overload
 
 import xarray as xr
 
 from smlm_dask.check import shown
 from smlm_dask.errors import ParameterError, SmlmError
+from smlm_dask.movie import Chunks, open_movie
+from smlm_dask.readers import open_reader
+from smlm_dask.readers.reader import Metadata
 
-__all__ = ["map_channels"]
+__all__ = ["map_channels", "open_channels"]
 
 Block = Callable[..., xr.Dataset]
+CHANNEL = "c"  # the letter of the axis
+
+
+def open_channels(
+    path: str | os.PathLike[str],
+    *,
+    pixel_size: float | tuple[float, float] | None = None,
+    chunks: Chunks | None = None,
+    frame_time: float | None = None,
+    axes: str | None = None,
+    array: str | int | None = None,
+    select: Mapping[str, int] | None = None,
+) -> xr.DataTree:
+    """Open every channel of a file as a movie, without reading it.
+
+    Parameters
+    ----------
+    path : str or path
+        File or zarr folder with an axis ``c``, e.g. OME-TIFF, ImageJ, Micro-Manager, OME-Zarr, ND2.
+        Without one, its movie is the only channel.
+    pixel_size, chunks, frame_time, axes, array
+        As in `open_movie`.
+    select : mapping, optional
+        Index to take from other axes, e.g. ``{"z": 2}``.
+
+    Returns
+    -------
+    xarray.DataTree
+        A child for each channel, in the file's order and with the file's name for it, or its number;
+        ``/`` in a name becomes ``_``. Each holds the variable ``movie`` (frame, y, x) as `open_movie`
+        gives it, as `map_channels` takes it.
+
+    Raises
+    ------
+    ParameterError
+        ``select`` names the channel.
+    MovieError
+        As `open_movie`.
+
+    Examples
+    --------
+    >>> import numpy, os, tempfile, tifffile
+    >>> path = os.path.join(tempfile.mkdtemp(), "cell.ome.tif")
+    >>> told = {"axes": "TCYX", "Channel": {"Name": ["A647", "Cy3B"]}}
+    >>> tifffile.imwrite(path, numpy.zeros((40, 2, 8, 8), "uint16"), metadata=told)
+    >>> channels = open_channels(path, pixel_size=108)
+    >>> list(channels), channels["Cy3B"].movie.shape
+    (['A647', 'Cy3B'], (40, 8, 8))
+    """
+    given = dict(select) if isinstance(select, Mapping) else select
+    if isinstance(given, dict) and CHANNEL in (str(letter).lower() for letter in given):
+        raise ParameterError(
+            "select",
+            got=shown(select),
+            wanted="indices of axes besides the channel: all channels are opened",
+            fix="leave the channel out, or open it alone with open_movie",
+        )
+    told = _told(path, axes, array, given)
+    numbers = range(len(told.channels))
+    each: list[Any] = [{**(given or {}), CHANNEL: number} for number in numbers]
+    names = _names(told.channels or (told.channel or "0",))
+    movies = (
+        open_movie(
+            path,
+            pixel_size=pixel_size,
+            chunks=chunks,
+            frame_time=frame_time,
+            axes=axes,
+            array=array,
+            select=one,
+        )
+        for one in each or [select]
+    )
+    children = zip(names, movies, strict=True)
+    return xr.DataTree.from_dict({name: movie.to_dataset(name="movie") for name, movie in children})
+
+
+def _told(path: Any, axes: Any, array: Any, select: Any) -> Metadata:
+    """What the file says of its channels; those without the axis refuse to select from it."""
+    try:
+        first = {**(select or {}), CHANNEL: 0}
+        return open_reader(path, axes=axes, array=array, select=first).metadata
+    except (ParameterError, TypeError):
+        return open_reader(path, axes=axes, array=array, select=select).metadata
+
+
+def _names(told: Sequence[str]) -> list[str]:
+    """Names that a tree can have: no path, none twice."""
+    plain = [name.replace("/", "_").strip(". ") or str(at) for at, name in enumerate(told)]
+    twice = {name for name in plain if plain.count(name) > 1}
+    return [f"{name} {at}" if name in twice else name for at, name in enumerate(plain)]
 
 
 @overload

@@ -46,14 +46,15 @@ def open_movie(
     """Open a movie on disk without reading it.
 
     Zarr (versions 2 and 3, sharded, groups written by xarray, OME-Zarr), TIFF (OME, ImageJ,
-    Micro-Manager, NDTiff, STK, LSM, plain pages, BigTIFF), ``.dax`` with its ``.inf``, Princeton
-    ``.spe``, ``.npy``, and ``.nd2`` with the package nd2. Only metadata are read. What you say goes
-    before what they say: many a file states a pixel size nobody ever set.
+    Micro-Manager, NDTiff, STK, LSM, plain pages, BigTIFF) in one file or a folder of them, ``.dax`` with
+    its ``.inf``, Picasso's ``.raw`` with its ``.yaml``, Princeton ``.spe``, ``.npy``, HDF5 (PYME,
+    ``.rtdc``, others) with h5py, and ``.nd2`` with the package nd2. Only metadata are read. What you say
+    goes before what they say: many a file states a pixel size nobody ever set.
 
     Parameters
     ----------
     path : str or path
-        File or zarr folder.
+        File, zarr folder, folder of TIFF files, or a pattern such as ``"cell/img_*.tif"``.
     pixel_size : float or (float, float), optional
         Size of a pixel in the sample in nm; a pair is (y, x). By default what the file says.
     chunks : int, (frame, y, x), mapping or "auto", optional
@@ -66,9 +67,11 @@ def open_movie(
     axes : str, optional
         One letter for each stored axis, where the file names them wrongly or not at all: t for
         frames, y, x, and any other for axes of length 1 or in `select`. ``axes="tyx"`` on a TIFF
-        of several pages takes every page as a frame, whatever its metadata say.
+        of several pages takes every page as a frame, whatever its metadata say, and in a folder every
+        page of every file.
     array : str or int, optional
-        Name of the array in a zarr group, or number of the image in a TIFF that holds several.
+        Name of the array in a zarr group or HDF5 file, or number of the image in a TIFF that holds
+        several.
     select : mapping, optional
         Index to take from another axis, e.g. ``{"c": 0, "z": 2}``.
 
@@ -104,7 +107,7 @@ def open_movie(
     keywords = {"frame_time": frame_time, "axes": axes, "array": array, "select": select}
     opened = SmlmBackend().open_dataset(path, pixel_size=pixel_size, **keywords).movie  # type: ignore[arg-type]
     encoding = opened.encoding
-    token = fingerprint(encoding["source"]), str(axes), str(array), str(select)
+    token = fingerprint(encoding["source"]), encoding["stamp"], str(axes), str(array), str(select)
     return check_movie(_cut(opened, chunks, encoding["preferred_chunks"], token))
 
 

@@ -361,7 +361,7 @@ def _read_hdf5(path: Path) -> pd.DataFrame:
             str(path),
             got="no h5py",
             wanted="h5py, which reads hdf5",
-            fix="pip install 'smlm-dask[picasso]'",
+            fix="pip install 'smlm-dask[hdf5]'",
         ) from error
     with h5py.File(path) as file:
         names = sorted(file)

@@ -14,6 +14,8 @@ from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import dask
+import h5py
+import hdf5plugin
 import numpy as np
 import pandas as pd
 import pytest
@@ -22,6 +24,7 @@ import xarray as xr
 import zarr
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from picasso import io as picasso_io
 
 from smlm_dask.errors import MovieError, ParameterError, PixelSizeError, SmlmError
 from smlm_dask.movie import open_movie
@@ -127,6 +130,36 @@ def ome_zarr(path, *, version=3, frames=FRAMES[:, None, None]):
     )
 
 
+def files_of(folder, count, **keywords):
+    folder.mkdir()
+    for number, frames in enumerate(np.array_split(FRAMES, count)):
+        page_by_page(folder / f"part{number}.tif", frames=frames, metadata=None, **keywords)
+
+
+def picasso(path, *, order="<", frames=FRAMES, **told):
+    info = {"Byte Order": order, "Data Type": frames.dtype.name, "Camera": "None"}
+    info |= dict(zip(("Frames", "Height", "Width"), frames.shape, strict=True)) | told
+    picasso_io.save_raw(str(path), frames.astype(frames.dtype.newbyteorder(order)), [info])
+
+
+def hdf5(path, *, name="stack", frames=FRAMES, **keywords):
+    with h5py.File(path, "w") as file:
+        file.create_dataset(name, data=frames, **keywords)
+        file["table"] = np.zeros(5, [("x", "f4")])
+        file["map"] = np.ones(frames.shape[1:], "f4")
+
+
+def pyme(path, *, frames=FRAMES, **attributes):
+    """PYME's arrangement: x before y, metadata as attributes of nested groups."""
+    with h5py.File(path, "w") as file:
+        data = frames.transpose(0, 2, 1)
+        file.create_dataset("ImageData", data=data, chunks=(1, *data.shape[1:]), compression="gzip")
+        told = {"voxelsize": {"x": 0.07, "y": 0.08, "units": "um"}}
+        told["Camera"] = {"CycleTime": 0.05, "IntegrationTime": 0.04, "Name": np.bytes_("DV97")}
+        for group, values in (told | attributes).items():
+            file.create_group(f"MetaData/{group}").attrs.update(values)
+
+
 FORMATS = {
     "plain.tif": lambda p: page_by_page(p, metadata=None),
     "described.tif": page_by_page,
@@ -160,6 +193,18 @@ FORMATS = {
     "loose.zarr": lambda p: dataset_zarr(p, consolidated=False),
     "ome05.zarr": ome_zarr,
     "ome04.zarr": lambda p: ome_zarr(p, version=2),
+    "singles": lambda p: files_of(p, len(FRAMES)),
+    "parts/part*": lambda p: files_of(p.parent, 4, compression="zlib"),
+    "movie.raw": picasso,
+    "bigendian.raw": lambda p: picasso(p, order=">"),
+    "whole.h5": hdf5,
+    "chunked.hdf5": lambda p: hdf5(p, chunks=(5, 6, 17), compression="gzip", shuffle=True),
+    "lzf.h5": lambda p: hdf5(p, chunks=(4, 12, 9), compression="lzf", maxshape=(None, 12, 17)),
+    "bigendian.h5": lambda p: hdf5(p, frames=FRAMES.astype(">u2")),
+    "inner.h5": lambda p: hdf5(p, name="Channel01/Data0001"),
+    "zstd.h5": lambda p: hdf5(p, chunks=(5, 12, 17), compression=hdf5plugin.Zstd()),
+    "pyme.h5": pyme,
+    "events.rtdc": lambda p: hdf5(p, name="events/image", chunks=(3, 12, 17), fletcher32=True),
 }
 
 
@@ -193,7 +238,10 @@ INDICES = st.tuples(
         for size in FRAMES.shape
     )
 )
-ONE_OF_EACH = ["plain.tif", "compressed.tif", "first.ome.tif", "movie.dax", "v3.zarr", "ome05.zarr"]
+ONE_OF_EACH = [
+    "plain.tif", "compressed.tif", "first.ome.tif", "movie.dax", "v3.zarr", "ome05.zarr", "pyme.h5",
+    "chunked.hdf5", "singles",
+]  # fmt: skip
 
 
 @settings(max_examples=80, deadline=None)
@@ -242,7 +290,9 @@ def test_far_frames_of_a_list_are_read_apart(files):
     assert boxes == [1, 1]
 
 
-@pytest.mark.parametrize("name", ["plain.tif", "compressed.tif", "described.tif", "sharded.zarr"])
+@pytest.mark.parametrize(
+    "name", ["plain.tif", "compressed.tif", "described.tif", "sharded.zarr", "chunked.hdf5"]
+)
 def test_threads_share_nothing(files, name):
     movie = open_movie(files / name, pixel_size=108, chunks={"frame": 1}).data
     with dask.config.set(pool=ThreadPoolExecutor(8), scheduler="threads"):
@@ -399,10 +449,23 @@ def big_zarr(path):
     array[8999, 511, 510:] = 7, 9
 
 
-@pytest.mark.parametrize("write", [big_contiguous, big_pages, big_zarr])
+def big_hdf5(path):
+    """A dataset whose place in the file is taken and never filled."""
+    path = path.with_suffix(".h5")
+    kept = h5py.h5p.create(h5py.h5p.DATASET_CREATE)
+    kept.set_alloc_time(h5py.h5d.ALLOC_TIME_EARLY)
+    kept.set_fill_time(h5py.h5d.FILL_TIME_NEVER)
+    with h5py.File(path, "w") as file:
+        space = h5py.h5s.create_simple((9000, 512, 512))
+        h5py.h5d.create(file.id, b"stack", h5py.h5t.STD_U16LE, space, kept)
+        file["stack"][8999, 511, 510:] = 7, 9
+    return path
+
+
+@pytest.mark.parametrize("write", [big_contiguous, big_pages, big_zarr, big_hdf5])
 def test_above_four_gigabytes_only_metadata_are_read(tmp_path, write):
     path = tmp_path / "big.tif"
-    write(path)
+    path = write(path) or path
     before = bytes_read()
     movie = open_movie(path, pixel_size=108)
     read = bytes_read() - before
@@ -523,6 +586,11 @@ def lonely_dax(path):
     path.with_suffix(".inf").unlink()
 
 
+def yaml_beside(path, text):
+    picasso(path)
+    path.with_suffix(".yaml").write_text(text)
+
+
 def packed_zarr(path):
     plain_zarr(path)
     zarr.open_array(path).attrs["scale_factor"] = 0.5
@@ -551,6 +619,22 @@ BAD = {
     "cut_zlib.tif": (lambda p: truncated(p, FORMATS["compressed.tif"], 0.6), "truncated"),
     "cut.npy": (lambda p: truncated(p, FORMATS["movie.npy"], 0.6), "before frame 13"),
     "cut.dax": (lambda p: truncated(p, dax, 0.6), "bytes, while"),
+    "cut.raw": (lambda p: truncated(p, picasso, 0.6), "bytes, while cut.yaml"),
+    "lonely.raw": (lambda p: p.write_bytes(b"12"), r"no \.yaml file"),
+    "few.raw": (lambda p: picasso(p, Frames=22), "bytes, while few.yaml"),
+    "float.raw": (lambda p: picasso(p, Frames=23.0), "bytes, while"),
+    "huge.raw": (lambda p: picasso(p, Height=10**30), "bytes, while"),
+    "negative.raw": (lambda p: picasso(p, Height=-12, Width=-17), "bytes, while"),
+    "type.raw": (lambda p: picasso(p, **{"Data Type": "O"}), "bytes, while"),
+    "pairs.raw": (lambda p: picasso(p, **{"Data Type": "u1,u1"}), "bytes, while"),
+    "order.raw": (lambda p: picasso(p, order="<", **{"Byte Order": "big"}), "bytes, while"),
+    "list.raw": (lambda p: yaml_beside(p, "- 1\n"), "no Byte Order, Data Type, Frames"),
+    "broken.raw": (lambda p: yaml_beside(p, "a: [1\n"), "ParserError"),
+    "deep.raw": (lambda p: yaml_beside(p, "[" * 100_000), "Error in deep.yaml"),
+    "python.raw": (
+        lambda p: yaml_beside(p, "!!python/object/apply:os.system ['touch python.raw.proof']"),
+        "no Byte Order",
+    ),
     "cut.spe": (lambda p: truncated(p, spe, 0.6), "before frame"),
     "short.spe": (lambda p: truncated(p, spe, 0.1), "SPE 2 header"),
     "lonely.dax": (lonely_dax, r"no \.inf file"),

@@ -145,7 +145,7 @@ def test_hdf5_without_h5py(tmp_path, monkeypatch):
         return real(name, *rest)
 
     monkeypatch.setattr(builtins, "__import__", without)
-    with pytest.raises(TableError, match=r"pip install 'smlm-dask\[picasso\]'"):
+    with pytest.raises(TableError, match=r"pip install 'smlm-dask\[hdf5\]'"):
         read_table(path, pixel_size=100)
 
 

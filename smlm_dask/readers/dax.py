@@ -13,6 +13,8 @@ from smlm_dask.errors import FormatError, FrameCountError
 from smlm_dask.readers.axes import plan_axes
 from smlm_dask.readers.format import Format
 from smlm_dask.readers.raw import RawFrames, file_size, raw_stack
+from smlm_dask.readers.reader import Metadata
+from smlm_dask.readers.units import careful, duration, word
 
 __all__ = ["DaxFormat"]
 
@@ -48,4 +50,18 @@ class DaxFormat(Format):
                 wanted="'frame dimensions' and 'number of frames' that fill the file",
                 fix="copy both files again, or correct the .inf file",
             )
-        return raw_stack(path, plan_axes(path, "tyx", shape, axes, select), shape, stored, 0)
+        plan = plan_axes(path, "tyx", shape, axes, select)
+        return raw_stack(path, plan, shape, stored, 0, _told(text))
+
+
+@careful
+def _told(text: str) -> Metadata:
+    """Both times are in s; the name of the camera is that of its head."""
+    exposure = re.search(r"(?im)^exposure time\s*=\s*(\S+)", text)
+    rate = re.search(r"(?im)^frames per second\s*=\s*(\S+)", text)
+    camera = re.search(r"(?im)^camera head\s*=\s*(\S.*)$", text)
+    return Metadata(
+        frame_time=duration(1 / float(rate[1])) if rate and float(rate[1]) else None,
+        exposure=duration(exposure[1]) if exposure else None,
+        camera=word(camera[1].strip()) if camera else None,
+    )

@@ -96,7 +96,8 @@ class Format(BackendEntrypoint):
         reader = self.open_reader(filename_or_obj, axes=axes, array=array, select=select)
         chunks = default_chunks(reader.shape, reader.dtype, reader.chunk)
         data = indexing.LazilyIndexedArray(MovieArray(reader))
-        encoding = {"preferred_chunks": dict(zip(DIMS, chunks, strict=True)), "source": reader.path}
+        encoding: dict[str, Any] = {"preferred_chunks": dict(zip(DIMS, chunks, strict=True))}
+        encoding |= {"source": reader.path, "stamp": reader.stamp}
         known = reader.metadata
         names = {"camera": known.camera, "channel": known.channel, "exposure": known.exposure}
         attrs = {"units": "adu"} | {n: value for n, value in names.items() if value is not None}

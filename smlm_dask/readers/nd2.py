@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
+import re
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -14,9 +15,12 @@ from smlm_dask.errors import FormatError
 from smlm_dask.readers.axes import plan_axes, taken
 from smlm_dask.readers.format import Format
 from smlm_dask.readers.raw import pack, unpack
-from smlm_dask.readers.reader import Reader
+from smlm_dask.readers.reader import Metadata, Reader
+from smlm_dask.readers.units import careful, duration, pixel, word
 
 __all__ = ["Nd2Format", "Nd2Frames"]
+
+EXPOSURE = r"Exposure: *([0-9.]+) *(ms|us|µs|s)\b"
 
 
 @dataclass(frozen=True)
@@ -61,6 +65,7 @@ def _open(path: str, axes: str | None, select: Mapping[str, int] | None) -> Nd2F
         ) from error
     with nd2.ND2File(path) as file:
         sizes, dtype = dict(file.sizes), np.dtype(file.dtype)
+        told = _told(file)
     letters, shape = "".join(sizes), tuple(sizes.values())
     plan = plan_axes(path, letters, shape, axes, select)
     in_frame = [letter for letter in letters if letter in "CYXS"]
@@ -70,4 +75,28 @@ def _open(path: str, axes: str | None, select: Mapping[str, int] | None) -> Nd2F
     channel = plan[letters.index("C")] if "C" in letters else None
     size = (sizes["Y"], sizes["X"])
     table, index = pack(chosen), channel if isinstance(channel, int) else None
-    return Nd2Frames(path, (chosen.size, *size), dtype, (1, *size), table, index)
+    told = told.of_channel((axes or letters).lower(), plan, shape)
+    return Nd2Frames(path, (chosen.size, *size), dtype, (1, *size), table, index, metadata=told)
+
+
+@careful
+def _told(file: Any) -> Metadata:
+    channels = file.metadata.channels
+    calibrated = all(channels[0].volume.axesCalibrated[:2])
+    size, text = file.voxel_size(), "\n".join(map(str, file.text_info.values()))
+    camera, exposure = re.search(r"Camera Name: *(.+)", text), re.search(EXPOSURE, text)
+    return Metadata(
+        pixel_size=pixel(size.y, size.x, "um") if calibrated else None,
+        frame_time=_period(file.experiment),
+        exposure=duration(exposure[1], exposure[2]) if exposure else None,
+        camera=word(camera[1].strip()) if camera else None,
+        channels=tuple(word(one.channel.name) or str(n) for n, one in enumerate(channels)),
+    )
+
+
+def _period(loops: Sequence[Any]) -> float | None:
+    """Time between frames, as measured rather than as asked for."""
+    found = [loop.parameters for loop in loops if loop.type == "TimeLoop"]
+    if len(found) != 1:
+        return None
+    return duration(found[0].periodDiff.avg, "ms") or duration(found[0].periodMs, "ms")

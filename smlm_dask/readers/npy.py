@@ -11,6 +11,7 @@ from smlm_dask.errors import FormatError
 from smlm_dask.readers.axes import plan_axes
 from smlm_dask.readers.format import Format
 from smlm_dask.readers.raw import RawFrames, raw_stack
+from smlm_dask.readers.reader import Metadata
 
 __all__ = ["NpyFormat"]
 
@@ -41,6 +42,6 @@ class NpyFormat(Format):
                 fix="numpy.save(path, numpy.ascontiguousarray(movie))",
             )
         stored_axes = {2: "yx", 3: "tyx"}.get(len(shape), "?" * len(shape))
-        return raw_stack(
-            path, plan_axes(path, stored_axes, shape, axes, select), shape, stored, offset
-        )
+        plan = plan_axes(path, stored_axes, shape, axes, select)
+        told = Metadata().of_channel((axes or stored_axes).lower(), plan, shape)
+        return raw_stack(path, plan, shape, stored, offset, told)

@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 
 from smlm_dask.errors import FrameCountError, SourceCorruptError
 from smlm_dask.readers.axes import page_numbers
-from smlm_dask.readers.reader import Reader
+from smlm_dask.readers.reader import Metadata, Reader
 
 __all__ = ["RawFrames", "file_size", "pack", "raw_frames", "raw_stack", "unpack"]
 
@@ -72,7 +72,11 @@ class RawFrames(Reader):
 
 
 def raw_frames(
-    path: str, size: tuple[int, int], stored: np.dtype[Any], starts: NDArray[np.int64]
+    path: str,
+    size: tuple[int, int],
+    stored: np.dtype[Any],
+    starts: NDArray[np.int64],
+    told: Metadata | None = None,
 ) -> RawFrames:
     """Make a reader of frames of ``size`` rows and columns at the offsets ``starts``."""
     nbytes, end = math.prod(size) * stored.itemsize, file_size(path)
@@ -85,14 +89,20 @@ def raw_frames(
             fix="the file is truncated: copy it again from the source",
         )
     dtype = stored.newbyteorder("=")
-    return RawFrames(path, (starts.size, *size), dtype, (1, 1, size[1]), stored, pack(starts))
+    shape, chunk = (starts.size, *size), (1, 1, size[1])
+    return RawFrames(path, shape, dtype, chunk, stored, pack(starts), metadata=told or Metadata())
 
 
 def raw_stack(
-    path: str, plan: Sequence[str | int], shape: Sequence[int], stored: np.dtype[Any], offset: int
+    path: str,
+    plan: Sequence[str | int],
+    shape: Sequence[int],
+    stored: np.dtype[Any],
+    offset: int,
+    told: Metadata | None = None,
 ) -> RawFrames:
     """Make a reader of one C-ordered array of ``shape`` that starts at ``offset``."""
     height, width = shape[-2:]
     numbers = page_numbers(path, tuple(plan), shape)
     starts = offset + numbers * (height * width * stored.itemsize)
-    return raw_frames(path, (height, width), stored, starts)
+    return raw_frames(path, (height, width), stored, starts, told)

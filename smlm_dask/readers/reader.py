@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import zlib
 from abc import abstractmethod
-from collections.abc import Mapping
-from dataclasses import dataclass, field
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field, fields, replace
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -29,6 +31,8 @@ class Metadata:
         Seconds of light in a frame.
     camera, channel : str, optional
         Names.
+    channels : tuple of str
+        Names of all channels in the file, numbers where it names none; empty if there is one.
     """
 
     pixel_size: tuple[float, float] | None = None
@@ -36,6 +40,22 @@ class Metadata:
     exposure: float | None = None
     camera: str | None = None
     channel: str | None = None
+    channels: tuple[str, ...] = ()
+
+    def filled(self, other: Metadata) -> Metadata:
+        """Take from ``other`` what is not known here."""
+        names = [known.name for known in fields(self) if not getattr(self, known.name)]
+        return replace(self, **{name: getattr(other, name) for name in names})
+
+    def of_channel(self, letters: str, plan: Sequence[str | int], shape: Sequence[int]) -> Metadata:
+        """Name the channel that ``plan`` takes from the axis ``c``."""
+        at = letters.find("c")
+        taken = plan[at] if at >= 0 else 0
+        count = shape[at] if at >= 0 else 1
+        named = len(self.channels) == count and isinstance(taken, int)
+        channel = self.channels[taken] if named and isinstance(taken, int) else self.channel
+        every = self.channels if named else tuple(map(str, range(count)))
+        return replace(self, channel=channel, channels=every if count > 1 else ())
 
 
 @dataclass(frozen=True)
@@ -54,6 +74,8 @@ class Reader:
         The smallest (frame, y, x) piece that is worth reading by itself.
     metadata : Metadata
         What the file says of the microscope.
+    stamp : int
+        Another number when one of further files has changed; 0 if `path` is all there is.
     """
 
     path: str
@@ -61,6 +83,7 @@ class Reader:
     dtype: np.dtype[Any]
     chunk: tuple[int, int, int]
     metadata: Metadata = field(default=Metadata(), kw_only=True)
+    stamp: int = field(default=0, kw_only=True)
 
     @abstractmethod
     def read(self, frames: slice, y: slice, x: slice) -> NDArray[Any]:
@@ -104,4 +127,14 @@ def join(parts: tuple[Reader, ...]) -> Reader:
     if len(parts) == 1:
         return first
     shape = (sum(part.shape[0] for part in parts), *first.shape[1:])
-    return Joined(first.path, shape, first.dtype, first.chunk, parts)
+    paths = dict.fromkeys(part.path for part in parts)
+    states = [(path, (state := Path(path).stat()).st_size, state.st_mtime_ns) for path in paths]
+    return Joined(
+        first.path,
+        shape,
+        first.dtype,
+        first.chunk,
+        parts,
+        metadata=first.metadata,
+        stamp=zlib.crc32(repr(states).encode("utf-8", "surrogateescape")),
+    )

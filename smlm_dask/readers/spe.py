@@ -10,11 +10,13 @@ from smlm_dask.errors import FormatError
 from smlm_dask.readers.axes import plan_axes
 from smlm_dask.readers.format import Format
 from smlm_dask.readers.raw import RawFrames, raw_stack
+from smlm_dask.readers.reader import Metadata
+from smlm_dask.readers.units import duration
 
 __all__ = ["SpeFormat"]
 
 SPE_TYPES = {0: "<f4", 1: "<i4", 2: "<i2", 3: "<u2", 5: "<f8", 6: "u1", 8: "<u4"}
-SPE_HEADER = 4100
+SPE_HEADER, EXPOSURE_AT = 4100, 10
 
 
 class SpeFormat(Format):
@@ -38,7 +40,9 @@ class SpeFormat(Format):
             raise _not_spe(path, f"type code {code} and shape {(frames, height, width)}")
         shape = (frames, height, width)
         plan = plan_axes(path, "tyx", shape, axes, select)
-        return raw_stack(path, plan, shape, np.dtype(SPE_TYPES[code]), SPE_HEADER)
+        light = duration(float(np.frombuffer(header, "<f4", 1, EXPOSURE_AT)[0]))
+        told = Metadata(exposure=light)
+        return raw_stack(path, plan, shape, np.dtype(SPE_TYPES[code]), SPE_HEADER, told)
 
 
 def _not_spe(path: str, got: str) -> FormatError:

@@ -10,7 +10,7 @@ from __future__ import annotations
 import json
 import math
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from itertools import pairwise
 from pathlib import Path
 from typing import Any
@@ -37,12 +37,14 @@ from smlm_dask.readers.ifd import (
     WIDTH,
     Chains,
     Pages,
+    list_pages,
 )
 from smlm_dask.readers.ome import EVERY_PAGE, Planes, choose, ome_planes, squeeze, unequal_count
 from smlm_dask.readers.raw import file_size, pack, raw_frames, raw_stack, unpack
 from smlm_dask.readers.reader import Reader, join
+from smlm_dask.readers.settings import tiff_settings
 
-__all__ = ["TiffFormat", "TiffFrames"]
+__all__ = ["TiffFormat", "TiffFrames", "check_equal", "every_page"]
 
 METADATA = (
     "imagej", "ome", "mmstack", "ndtiff", "lsm", "stk", "fluoview", "scanimage", "shaped"
@@ -98,12 +100,15 @@ def _open(
         size = _frame(path, tif.pages.first)
         planes = _planes(path, tif, size, axes, array, chains)
         plan = plan_axes(path, planes.axes, planes.shape, axes, select)
+        told = tiff_settings(tif, int(array or 0))
+        told = told.of_channel((axes or planes.axes).lower(), plan, planes.shape)
         if isinstance(planes, TiffPageSeries):
             _frame(path, planes.keyframe)
             stored = np.dtype(planes.keyframe.dtype).newbyteorder(tif.byteorder)
-            return raw_stack(path, plan, planes.shape, stored, int(planes.dataoffset or 0))
+            return raw_stack(path, plan, planes.shape, stored, int(planes.dataoffset or 0), told)
     numbers = page_numbers(path, plan, planes.shape)
-    return _scattered(planes, planes.file[numbers], planes.page[numbers], chains)
+    reader = _scattered(planes, planes.file[numbers], planes.page[numbers], chains)
+    return replace(reader, metadata=told)
 
 
 def _scattered(
@@ -119,7 +124,7 @@ def _scattered(
     for start, stop in pairwise(cuts):
         name = planes.files[file[start]]
         pages = chains[name].take(page[start:stop])
-        _check_equal(name, pages, known, planes.shape[-2:])
+        check_equal(name, pages, known, planes.shape[-2:])
         parts.append(_reader(name, pages, first))
     return join(tuple(parts))
 
@@ -222,7 +227,7 @@ def _series(path: str, tif: TiffFile, array: str | None, chains: Chains) -> Tiff
 def _from_series(path: str, series: TiffPageSeries, chains: Chains) -> Planes | TiffPageSeries:
     if series.dataoffset is not None:
         if series.kind == "ome":
-            _check_equal(path, chains[path], chains[path].tags(0))
+            check_equal(path, chains[path], chains[path].tags(0))
         return series
     if series.kind == "scanimage":  # tifffile makes up the places of pages above 2 GB
         return _in_order(path, series.axes, series.shape)
@@ -316,7 +321,19 @@ def _check_codec(path: str, page: TiffPage) -> None:
         ) from error
 
 
-def _check_equal(
+def every_page(path: str, known: dict[int, int], model: Reader) -> Reader:
+    """Make a reader of all pages of a file, which must have the tags ``known`` of ``model``'s."""
+    pages = list_pages(path)
+    check_equal(path, pages, known)
+    if isinstance(model, TiffFrames):
+        _check_data(path, pages)
+        shape = (len(pages), *model.shape[1:])
+        return replace(model, path=path, shape=shape, table=pack(pages.offset))
+    with TiffFile(path) as tif:
+        return _reader(path, pages, tif.pages.first)
+
+
+def check_equal(
     path: str, pages: Pages, known: dict[int, int], told: tuple[int, ...] | None = None
 ) -> None:
     """Compare pages with the first page of the movie, and that with what the metadata tell."""
@@ -339,7 +356,7 @@ def _unequal(path: str, number: int, got: str) -> FrameShapeError:
     return FrameShapeError(
         path,
         got=f"page {number} of {got}",
-        wanted="every page with the size, type and compression of page 0",
+        wanted="every page with the size, type and compression of the movie's first",
         fix="write pages that differ to another file",
     )
 

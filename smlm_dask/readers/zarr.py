@@ -13,16 +13,17 @@ import zarr
 from numpy.typing import NDArray
 
 from smlm_dask._graph import chunk_bytes
-from smlm_dask.errors import AxisError, FormatError, ParameterError
+from smlm_dask.errors import ParameterError
 from smlm_dask.readers.axes import Plan, plan_axes
 from smlm_dask.readers.format import Format
-from smlm_dask.readers.reader import Reader
+from smlm_dask.readers.named import by_role, check_unpacked, choose_array, read_box
+from smlm_dask.readers.reader import Metadata, Reader
+from smlm_dask.readers.units import careful, duration, pixel, word
 
 __all__ = ["ZarrFormat", "ZarrFrames"]
 
 METADATA = ("zarr.json", ".zarray", ".zgroup")
 LETTERS = {"frame": "t", "time": "t", "channel": "c"}
-MOVIE = "movie"
 
 
 @dataclass(frozen=True)
@@ -34,14 +35,8 @@ class ZarrFrames(Reader):
 
     def read(self, frames: slice, y: slice, x: slice) -> NDArray[Any]:
         """Read a box and turn its axes to (frame, y, x)."""
-        boxes = {"t": frames, "y": y, "x": x}
-        key = tuple(boxes[part] if isinstance(part, str) else part for part in self.plan)
-        block = np.asarray(_array(self.path, self.name)[key])
-        left = [part for part in self.plan if isinstance(part, str)]
-        if "t" not in left:
-            left, block = ["t", *left], block[np.newaxis][frames]
-        order = [left.index(part) for part in "tyx"]
-        return np.ascontiguousarray(block.transpose(order), self.dtype)
+        array = _array(self.path, self.name)
+        return read_box(array, self.plan, frames, y, x, self.dtype)
 
     def index(self) -> Mapping[str, NDArray[np.int64]]:
         """Integer coordinates of an xarray Dataset: a cropped movie keeps its place."""
@@ -84,17 +79,78 @@ def _open(
         _check_name(path, node, array)
     name, letters = _find(path, node, array) if isinstance(node, zarr.Group) else ("", None)
     stored = _array(path, name)
-    _check_unpacked(path, stored)
+    check_unpacked(path, stored.attrs)
     letters = letters or _letters(stored)
     plan = plan_axes(path, letters, stored.shape, axes, select)
     chunk = _chunk(stored)
     dtype = np.dtype(stored.dtype).newbyteorder("=")
-    return ZarrFrames(path, _by_role(plan, stored.shape), dtype, _by_role(plan, chunk), name, plan)
+    shape = by_role(plan, stored.shape)
+    told = _told(node, name).of_channel((axes or letters).lower(), plan, stored.shape)
+    return ZarrFrames(path, shape, dtype, by_role(plan, chunk), name, plan, metadata=told)
 
 
-def _by_role(plan: Plan, lengths: tuple[int, ...]) -> tuple[int, int, int]:
-    frames, height, width = (lengths[plan.index(p)] if p in plan else 1 for p in "tyx")
-    return frames, height, width
+@careful
+def _told(node: zarr.Group | zarr.Array[Any], name: str) -> Metadata:
+    if isinstance(node, zarr.Array):
+        return Metadata()
+    attrs: dict[str, Any] = dict(node.attrs)
+    ome = attrs.get("ome", attrs)
+    image = (ome.get("multiscales") or [{}])[0]
+    paths = [level.get("path") for level in image.get("datasets", ())]
+    if name in paths:
+        return _ome_told(image, image["datasets"][paths.index(name)], ome.get("omero", {}))
+    return _own_told(node, name)
+
+
+def _ome_told(
+    image: Mapping[str, Any], level: Mapping[str, Any], omero: Mapping[str, Any]
+) -> Metadata:
+    """Scales of the image and of its level are one after the other."""
+    axes = [axis if isinstance(axis, dict) else {"name": axis} for axis in image["axes"]]
+    scale = dict.fromkeys((axis["name"] for axis in axes), 1.0)
+    told = 0
+    for one in (
+        *level.get("coordinateTransformations", ()),
+        *image.get("coordinateTransformations", ()),
+    ):
+        if one.get("type") == "scale":
+            told += 1
+            scale = {
+                name: scale[name] * float(f) for name, f in zip(scale, one["scale"], strict=True)
+            }
+    unit = {axis["name"]: axis.get("unit") for axis in axes}
+    names = [word(channel.get("label")) for channel in omero.get("channels", ())]
+    return Metadata(
+        pixel_size=pixel(scale["y"], scale["x"], unit["y"], unit["x"]) if told else None,
+        frame_time=duration(scale.get("t"), unit.get("t")) if told else None,
+        channels=tuple(name for name in names if name) if all(names) else (),
+    )
+
+
+def _own_told(group: zarr.Group, name: str) -> Metadata:
+    """What `open_movie` gives and `store` or xarray writes: coordinates and attributes."""
+    (y, unit_y), (x, unit_x) = (_coordinate(group, f"pixel_size_{axis}") for axis in "yx")
+    (seconds, unit), (frame, _) = (_coordinate(group, axis) for axis in ("time", "frame"))
+    known: dict[str, Any] = dict(group[name].attrs)
+    rate = None
+    if seconds is not None and frame is not None and len(frame) > 1:
+        steps = np.diff(seconds) / np.diff(frame)
+        rate = float(steps[0]) if np.allclose(steps, steps[0], rtol=1e-6) else None
+    return Metadata(
+        pixel_size=pixel(y, x, unit_y, unit_x),
+        frame_time=duration(rate, unit),
+        exposure=duration(known.get("exposure")),
+        camera=word(known.get("camera")),
+        channel=word(known.get("channel")),
+    )
+
+
+def _coordinate(group: zarr.Group, name: str) -> tuple[Any, Any]:
+    """Values and unit of a coordinate."""
+    found = group.get(name)
+    if not isinstance(found, zarr.Array):
+        return None, None
+    return np.asarray(found[...]), found.attrs.get("units")
 
 
 def _array(path: str, name: str) -> zarr.Array[Any]:
@@ -118,12 +174,8 @@ def _find(path: str, group: zarr.Group, array: str | None) -> tuple[str, str | N
         return str(images[0]["datasets"][0]["path"]), letters
     if array is not None:
         return array, None
-    names = {name: item.ndim for name, item in group.arrays() if item.ndim >= 3}
-    if MOVIE in names:
-        return MOVIE, None
-    if len(names) != 1:
-        raise _choose(path, f"{len(names)} arrays of 3 or more axes", list(names))
-    return next(iter(names)), None
+    names = [name for name, item in group.arrays() if item.ndim >= 3]
+    return choose_array(path, names), None
 
 
 def _check_name(path: str, node: zarr.Group | zarr.Array[Any], array: str) -> None:
@@ -151,24 +203,3 @@ def _letters(array: zarr.Array[Any]) -> str:
         return plain
     letters = [LETTERS.get(str(name).lower(), str(name).lower()) for name in names]
     return "".join(letter if len(letter) == 1 else "?" for letter in letters)
-
-
-def _check_unpacked(path: str, array: zarr.Array[Any]) -> None:
-    packed = {"scale_factor", "add_offset"} & set(array.attrs)
-    if packed:
-        raise FormatError(
-            path,
-            got=f"packed values ({', '.join(sorted(packed))})",
-            wanted="samples in ADU",
-            fix="open with xarray.open_zarr, which unpacks, and pass the array to as_movie",
-        )
-
-
-def _choose(path: str, got: str, names: list[str]) -> AxisError:
-    listed = f" ({', '.join(names)})" if names else ""
-    return AxisError(
-        path,
-        got=f"{got}{listed}",
-        wanted="one movie in the store",
-        fix='name it with array="movie"',
-    )

@@ -11,6 +11,7 @@ from smlm_dask.channels import map_channels
 from smlm_dask.crop_fit import CropFit
 from smlm_dask.errors import SmlmError
 from smlm_dask.gain import estimate_gain
+from smlm_dask.ingest import ingest
 from smlm_dask.movie import as_movie, open_movie
 from smlm_dask.photons import integrate_photons
 from smlm_dask.psf import estimate_psf
@@ -42,6 +43,7 @@ __all__ = [
     "estimate_gain",
     "estimate_psf",
     "expected_photons",
+    "ingest",
     "integrate_photons",
     "map_channels",
     "open_movie",

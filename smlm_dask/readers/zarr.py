@@ -13,10 +13,11 @@ import zarr
 from numpy.typing import NDArray
 
 from smlm_dask._graph import chunk_bytes
-from smlm_dask.errors import AxisError, FormatError, ParameterError
+from smlm_dask.errors import AxisError, FormatError, ParameterError, SourceCorruptError
+from smlm_dask.folder import MARK
 from smlm_dask.readers.axes import Plan, plan_axes
 from smlm_dask.readers.format import Format
-from smlm_dask.readers.reader import Reader
+from smlm_dask.readers.reader import Metadata, Reader
 
 __all__ = ["ZarrFormat", "ZarrFrames"]
 
@@ -80,6 +81,8 @@ def _open(
     path: str, axes: str | None, select: Mapping[str, int] | None, array: str | None
 ) -> ZarrFrames:
     node = zarr.open(path, mode="r")
+    if isinstance(node, zarr.Group):
+        _check_finished(path, node)
     if array is not None:
         _check_name(path, node, array)
     name, letters = _find(path, node, array) if isinstance(node, zarr.Group) else ("", None)
@@ -89,7 +92,55 @@ def _open(
     plan = plan_axes(path, letters, stored.shape, axes, select)
     chunk = _chunk(stored)
     dtype = np.dtype(stored.dtype).newbyteorder("=")
-    return ZarrFrames(path, _by_role(plan, stored.shape), dtype, _by_role(plan, chunk), name, plan)
+    said = _metadata(node) if isinstance(node, zarr.Group) else Metadata()
+    shape = _by_role(plan, stored.shape)
+    return ZarrFrames(path, shape, dtype, _by_role(plan, chunk), name, plan, metadata=said)
+
+
+def _check_finished(path: str, group: zarr.Group) -> None:
+    """What `ingest` wrote is whole: a shard that is not there would read as zeros."""
+    if group.attrs.get(MARK) != MOVIE:
+        return
+    stored = group.get(MOVIE)
+    ended = group.attrs.get("complete") is True
+    if not (ended and isinstance(stored, zarr.Array) and _is_whole(stored)):
+        raise SourceCorruptError(
+            path,
+            got="a movie that lost shards" if ended else "a movie whose writing did not end",
+            wanted="all of its shards",
+            fix="ingest it again from its source: an interrupted copy goes on where it stopped",
+        )
+
+
+def _is_whole(array: zarr.Array[Any]) -> bool:
+    """Whether every shard has its file; zarr counts the chunks that one may hold."""
+    shard = array.shards or array.chunks
+    each = math.prod(s // c for s, c in zip(shard, array.chunks, strict=True))
+    wanted = math.prod(-(-n // s) for n, s in zip(array.shape, shard, strict=True))
+    return array.nchunks_initialized == wanted * each
+
+
+def _metadata(group: zarr.Group) -> Metadata:
+    """Pixel sizes in nm and even times, as xarray stores the coordinates of a movie."""
+    sizes = [_values(group, f"pixel_size_{axis}", "nm") for axis in "yx"]
+    pair = [float(size) for size in sizes if size is not None and size.ndim == 0]
+    time, frame = _values(group, "time", "s"), _values(group, "frame", None)
+    pixel_size = (pair[0], pair[1]) if len(pair) == 2 else None
+    return Metadata(pixel_size=pixel_size, frame_time=_step(time, frame))
+
+
+def _values(group: zarr.Group, name: str, unit: str | None) -> NDArray[Any] | None:
+    found = group.get(name)
+    good = isinstance(found, zarr.Array) and found.dtype.kind in "iuf"
+    return np.asarray(found[...]) if good and found.attrs.get("units") == unit else None  # type: ignore[union-attr,index]
+
+
+def _step(time: NDArray[Any] | None, frame: NDArray[Any] | None) -> float | None:
+    """Seconds from frame to frame, if the times are multiples of one number."""
+    if time is None or frame is None or time.shape != frame.shape or not frame.any():
+        return None
+    step = float(time[-1] / frame[-1])
+    return step if step > 0 and np.allclose(time, frame * step, rtol=1e-9, atol=0) else None
 
 
 def _by_role(plan: Plan, lengths: tuple[int, ...]) -> tuple[int, int, int]:
@@ -104,8 +155,12 @@ def _array(path: str, name: str) -> zarr.Array[Any]:
 def _chunk(array: zarr.Array[Any]) -> tuple[int, ...]:
     """Give the shard if it fits the byte budget, otherwise the chunk: both read without waste."""
     shard = array.shards
-    if shard is not None and math.prod(shard) * array.dtype.itemsize <= chunk_bytes():
-        return tuple(shard)
+    if shard is None:
+        return tuple(array.chunks)
+    # Of a shard that is larger than the movie only what lies in it is read.
+    shard = tuple(map(min, shard, array.shape))
+    if math.prod(shard) * array.dtype.itemsize <= chunk_bytes():
+        return shard
     return tuple(array.chunks)
 
 

@@ -7,7 +7,7 @@ from smlm_dask.background import (
     estimate_background,
 )
 from smlm_dask.calibration import as_camera, as_psf, as_spline_psf
-from smlm_dask.channels import map_channels
+from smlm_dask.channels import map_channels, split_views
 from smlm_dask.crop_fit import CropFit
 from smlm_dask.errors import SmlmError
 from smlm_dask.gain import estimate_gain
@@ -50,6 +50,7 @@ __all__ = [
     "open_results",
     "read_table",
     "simulate_movie",
+    "split_views",
     "store",
     "truth_table",
     "write_table",

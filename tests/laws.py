@@ -211,6 +211,11 @@ def channel_tree(movie: xr.DataArray) -> xr.DataTree:
     return smlm.map_channels(psf, xr.DataTree.from_dict(movies))
 
 
+def views(movie: xr.DataArray) -> xr.DataTree:
+    halves = {"up": (slice(None), slice(None)), "down": (slice(None), slice(int(movie.x[9]), None))}
+    return smlm.map_channels(smlm.estimate_gain, smlm.split_views(movie, halves))
+
+
 def crop_sums(movie: xr.DataArray) -> Any:
     row = crop_columns(len(movie))
     fitted = {"x_fit": row["x"], "y_fit": row["y"], "os_fit": row["background"]}
@@ -257,6 +262,7 @@ CASES: dict[str, Case] = {
     "photons-given-crops": Case(given_crops),
     "channels": Case(channels),
     "channel-tree": Case(channel_tree, tail=0),
+    "channel-views": Case(views),
     "one-pass": Case(one_pass),
     "readme": Case(readme, 3),
     "smlmlp-detect-gain": Case(lambda m: smlmlp.detect_gain([m]), STREAMED, 1, seed=True),

@@ -233,6 +233,7 @@ CASES: dict[str, Case] = {
     "gain-whole": Case(
         lambda m: smlm.estimate_gain(m, method="smlmlp", window=None), STREAMED, least=1
     ),
+    "dark": Case(smlm.calibrate_dark),
     "spatial-mean": Case(smlm.background_spatial_mean),
     "sparse-median": Case(smlm.background_sparse_median),
     "sparse-median-cleansed": Case(cleansed),

@@ -17,6 +17,8 @@ __all__ = ["as_camera", "as_psf", "as_spline_psf"]
 
 Number = float | xr.DataArray
 
+CAMERA_UNITS = ("electron / adu", "adu / electron", "adu2", "electron")
+
 
 def as_camera(
     gain: Number,
@@ -226,12 +228,15 @@ def _check(
 
 
 def _check_unit(name: str, value: Number) -> None:
-    """An array may say its unit: the reciprocal of a gain looks like a gain."""
+    """An array may say its unit: a read noise looks like a variance, and a gain upside down like a gain.
+
+    "adu" says nothing: attributes of a movie stay with what is computed from it.
+    """
     wanted = next(iter(VARIABLES[name].forms.values()))
-    unit = value.attrs.get("units", wanted) if isinstance(value, xr.DataArray) else wanted
-    if unit != wanted:
+    unit = value.attrs.get("units") if isinstance(value, xr.DataArray) else None
+    if unit in CAMERA_UNITS and unit != wanted:
         raise ParameterError(
-            name, got=f"an array in {shown(unit)}", wanted=wanted, fix="read_map(path, unit=...)"
+            name, got=f"an array in {unit}", wanted=wanted, fix="read_map(path, unit=...)"
         )
 
 

@@ -170,10 +170,19 @@ def test_keywords_that_do_not_fit(keywords, saved):
         smlm.read_map(saved, **({"unit": "adu"} | keywords))
 
 
-def test_a_map_in_another_unit_is_no_gain(saved):
-    other = smlm.read_map(saved, unit="adu")
-    with pytest.raises(ParameterError, match=r"adu.*electron / adu"):
-        smlm.as_camera(other)
-    with pytest.raises(ParameterError, match=r"electron.*adu2"):
+def test_a_map_in_another_unit_is_refused(saved):
+    gain = smlm.read_map(saved, unit="electron / adu")
+    with pytest.raises(ParameterError, match=r"gain.*adu / electron; wanted electron / adu"):
+        smlm.as_camera((1 / gain).assign_attrs(units="adu / electron"))
+    with pytest.raises(ParameterError, match=r"offset.*electron / adu; wanted adu"):
+        smlm.as_camera(1.0, offset=gain)
+    with pytest.raises(ParameterError, match=r"variance.*electron; wanted adu2"):
         smlm.as_camera(1.0, variance=smlm.read_map(saved, unit="electron"))
-    smlm.as_camera(1.0, read_noise=smlm.read_map(saved, unit="electron2"))
+    smlm.as_camera(gain, read_noise=smlm.read_map(saved, unit="electron2"))
+
+
+def test_a_unit_that_came_along_from_a_movie_says_nothing():
+    movie, _ = smlm.simulate_movie(20, (12, 12), seed=1)
+    variance = movie.var("frame").compute()
+    assert variance.attrs["units"] == "adu"
+    smlm.as_camera(1.0, variance=variance)

@@ -307,6 +307,23 @@ def test_we_read_what_the_installed_picasso_writes(tmp_path, picasso_io):
         (tmp_path / "spots.yaml").unlink(missing_ok=True)
 
 
+@pytest.mark.nightly
+@pytest.mark.filterwarnings("ignore::DeprecationWarning")
+def test_the_installed_picasso_counts_pixels_from_the_centre_of_the_first(picasso_io):
+    from picasso import gausslq, localize
+
+    place = pd.DataFrame({"frame": np.arange(50), "x": 1780.0, "y": 1230.0, "photons": 3000.0})
+    y, x = np.mgrid[:32, :32] * 100.0
+    spot = np.exp(-((x - 1780) ** 2 + (y - 1230) ** 2) / (2 * 130**2))
+    movie = np.random.default_rng(1).poisson(np.stack([300 * spot + 5] * len(place))).astype("u2")
+    camera = {"Baseline": 0, "Sensitivity": 1, "Gain": 1, "Qe": 1, "Pixelsize": 100}
+    found, _ = localize.identify(movie, 500, 7, threaded=False)
+    fits = gausslq.fit_spots(localize.get_spots(movie, found, 7, camera))
+    locs = gausslq.locs_from_fits(found, fits, 7, 1)
+    assert locs.x.mean() * 100 == pytest.approx(place.x[0], abs=3)
+    assert locs.y.mean() * 100 == pytest.approx(place.y[0], abs=3)
+
+
 def test_positions_alone_are_pixels_of_picasso_all_the_same(tmp_path):
     table = pd.DataFrame({"frame": [0], "x": [500.0], "y": [700.0]})
     write_table(table, tmp_path / "spots.hdf5", program="picasso", pixel_size=100)

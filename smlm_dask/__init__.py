@@ -7,10 +7,13 @@ from smlm_dask.background import (
     estimate_background,
 )
 from smlm_dask.calibration import as_camera, as_psf, as_spline_psf
-from smlm_dask.channels import map_channels, open_channels
+from smlm_dask.channels import map_channels, open_channels, split_views
 from smlm_dask.crop_fit import CropFit
+from smlm_dask.dark import calibrate_dark
 from smlm_dask.errors import SmlmError
 from smlm_dask.gain import estimate_gain
+from smlm_dask.ingest import ingest
+from smlm_dask.maps import read_map
 from smlm_dask.movie import as_movie, open_movie
 from smlm_dask.photons import integrate_photons
 from smlm_dask.psf import estimate_psf
@@ -38,17 +41,21 @@ __all__ = [
     "as_spline_psf",
     "background_sparse_median",
     "background_spatial_mean",
+    "calibrate_dark",
     "estimate_background",
     "estimate_gain",
     "estimate_psf",
     "expected_photons",
+    "ingest",
     "integrate_photons",
     "map_channels",
     "open_channels",
     "open_movie",
     "open_results",
+    "read_map",
     "read_table",
     "simulate_movie",
+    "split_views",
     "store",
     "truth_table",
     "write_table",

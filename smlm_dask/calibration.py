@@ -11,11 +11,13 @@ from numpy.typing import ArrayLike, NDArray
 from smlm_dask import _graph
 from smlm_dask.check import number, shown
 from smlm_dask.errors import ParameterError
-from smlm_dask.variables import to_dataset
+from smlm_dask.variables import VARIABLES, to_dataset
 
 __all__ = ["as_camera", "as_psf", "as_spline_psf"]
 
 Number = float | xr.DataArray
+
+CAMERA_UNITS = ("electron / adu", "adu / electron", "adu2", "electron")
 
 
 def as_camera(
@@ -52,7 +54,8 @@ def as_camera(
     Raises
     ------
     ParameterError
-        If a number is not finite or not positive where it must be, or the noise is given twice.
+        If a number is not finite or not positive where it must be, an array says that it has another
+        unit, or the noise is given twice.
     """
     _check("gain", gain, above=0)
     number("quantum_efficiency", quantum_efficiency, above=0, at_most=1)
@@ -64,6 +67,8 @@ def as_camera(
     ):
         if value is not None:
             _check(name, value, at_least=least)
+            _check_unit(name, value)
+    _check_unit("gain", gain)
     given = {"gain": gain, "offset": offset, "variance": _noise(gain, variance, read_noise)}
     values = {name: _variable(value) for name, value in given.items() if value is not None}
     values["quantum_efficiency"] = (), float(quantum_efficiency)
@@ -219,6 +224,19 @@ def _check(
             got=shown(value),
             wanted=f"a finite number{low}, or an array of them with dims ({', '.join(dims)})",
             fix=f"check {name}",
+        )
+
+
+def _check_unit(name: str, value: Number) -> None:
+    """An array may say its unit: a read noise looks like a variance, and a gain upside down like a gain.
+
+    "adu" says nothing: attributes of a movie stay with what is computed from it.
+    """
+    wanted = next(iter(VARIABLES[name].forms.values()))
+    unit = value.attrs.get("units") if isinstance(value, xr.DataArray) else None
+    if unit in CAMERA_UNITS and unit != wanted:
+        raise ParameterError(
+            name, got=f"an array in {unit}", wanted=wanted, fix="read_map(path, unit=...)"
         )
 
 

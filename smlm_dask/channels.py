@@ -1,4 +1,4 @@
-"""Several channels of one experiment: the one place that loops over them."""
+"""Several channels of one experiment: views of one chip, and the one place that loops over them."""
 
 from __future__ import annotations
 
@@ -8,13 +8,13 @@ from typing import Any, overload
 
 import xarray as xr
 
-from smlm_dask.check import shown
+from smlm_dask.check import is_whole, shown
 from smlm_dask.errors import ParameterError, SmlmError
-from smlm_dask.movie import Chunks, open_movie
+from smlm_dask.movie import Chunks, check_movie, open_movie
 from smlm_dask.readers import open_reader
 from smlm_dask.readers.reader import Metadata
 
-__all__ = ["map_channels", "open_channels"]
+__all__ = ["map_channels", "open_channels", "split_views"]
 
 Block = Callable[..., xr.Dataset]
 CHANNEL = "c"  # the letter of the axis
@@ -230,4 +230,90 @@ def _no_channels(got: str) -> ParameterError:
         got=got,
         wanted="a dict of movies, or a DataTree whose children hold the variable 'movie'",
         fix='{"red": movie}',
+    )
+
+
+def split_views(movie: xr.DataArray, views: Mapping[str, tuple[slice, slice]], /) -> xr.DataTree:
+    """Take the views of one chip apart: two colours or planes side by side, each a channel.
+
+    Every view keeps its pixels' place on the sensor: camera maps of the chip fit, and positions in a
+    view, in nm of the chip, fit the whole movie. Views may overlap; what they share is in both.
+
+    Parameters
+    ----------
+    movie : (frame, y, x)
+        The whole chip, or a part of it.
+    views : mapping of name to (slice, slice)
+        Rows and columns of each view in sensor pixels, the numbers in ``movie.y`` and ``movie.x``, the
+        last one not included. An open end is the end of the movie.
+
+    Returns
+    -------
+    xarray.DataTree
+        A child for each view with the variable ``movie``, as `map_channels` takes it. Lazy: computed
+        together, the views are read once.
+
+    Raises
+    ------
+    ParameterError
+        If there are no views, a name cannot be that of a child, or rows or columns are no range in
+        the movie.
+    MovieError
+        The movie is none.
+
+    Examples
+    --------
+    >>> import smlm_dask as smlm
+    >>> movie, _ = smlm.simulate_movie(20, (32, 64), seed=1)
+    >>> left_right = {"left": (slice(0, 32), slice(0, 32)), "right": (slice(0, 32), slice(32, 64))}
+    >>> views = smlm.split_views(movie, left_right)
+    >>> views["right"].movie.x.values[[0, -1]].tolist()
+    [32, 63]
+    """
+    check_movie(movie)
+    if not isinstance(views, Mapping) or not views:
+        raise _no_view("views", shown(views))
+    for name in views:
+        if not isinstance(name, str) or not name or "/" in name or name in (".", ".."):
+            raise ParameterError(
+                "views", got=f"the name {name!r}", wanted="words without '/'", fix='e.g. "left"'
+            )
+    parts = {name: movie.isel(_box(movie, name, view)) for name, view in views.items()}
+    return xr.DataTree.from_dict({n: part.to_dataset(name="movie") for n, part in parts.items()})
+
+
+def _box(movie: xr.DataArray, name: str, view: Any) -> dict[str, slice]:
+    """Where a view lies in the movie, by dimension."""
+    if not isinstance(view, tuple | list) or len(view) != 2:
+        raise _no_view(f"view {name!r}", shown(view))
+    box = {}
+    for dim, part in zip("yx", view, strict=True):
+        first, count = int(movie.indexes[dim][0]), movie.sizes[dim]
+        ends = (part.start, part.stop, part.step) if isinstance(part, slice) else (part,)
+        start, stop = _ends(ends, first, first + count)
+        if not first <= start < stop <= first + count:
+            raise ParameterError(
+                f"view {name!r}, {dim}",
+                got=shown(part),
+                wanted=f"slice(start, stop) of sensor pixels from {first} to {first + count}",
+                fix=f"e.g. slice({first}, {first + count // 2 + count % 2})",
+            )
+        box[dim] = slice(start - first, stop - first)
+    return box
+
+
+def _ends(ends: tuple[Any, ...], first: int, last: int) -> tuple[int, int]:
+    """Start and stop, the movie's where they are open; an empty range for all that is none."""
+    start, stop, step = ends if len(ends) == 3 else (None, None, 0)
+    start, stop = first if start is None else start, last if stop is None else stop
+    good = step in (None, 1) and is_whole(start) and is_whole(stop)
+    return (int(start), int(stop)) if good else (last, first)
+
+
+def _no_view(what: str, got: str) -> ParameterError:
+    return ParameterError(
+        what,
+        got=got,
+        wanted="rows and columns of the chip for each name",
+        fix='{"left": (slice(0, 256), slice(0, 256)), "right": (slice(0, 256), slice(256, 512))}',
     )

@@ -25,6 +25,7 @@ from smlm_dask.background import estimate_background
 from smlm_dask.calibration import as_camera
 from smlm_dask.errors import ParameterError, SmlmError, StoreError
 from smlm_dask.gain import estimate_gain
+from smlm_dask.ingest import ingest
 from smlm_dask.movie import check_movie, open_movie
 from smlm_dask.photons import integrate_photons
 from smlm_dask.psf import WINDOW as PSF_WINDOW
@@ -231,10 +232,14 @@ def _open(job: Job) -> xr.DataArray:
         array=job.array,
         select=_selection(job.select) or None,
     )
+    _describe(movie)
+    return check_movie(movie, minimum_frames=2)
+
+
+def _describe(movie: xr.DataArray) -> None:
     frames, height, width = movie.shape
     size = f"{movie.nbytes / 1e6:.4g} MB"
     click.echo(f"{'movie':<12}{frames} frames of {height} x {width} pixels, {movie.dtype}, {size}")
-    return check_movie(movie, minimum_frames=2)
 
 
 def _selection(pairs: tuple[str, ...]) -> dict[str, int]:
@@ -307,6 +312,54 @@ def _knows_background(job: Job, table: pd.DataFrame) -> bool:
 
 def _note(text: str) -> None:
     click.echo(f"{'note':<12}{text}")
+
+
+# ------------------------------------------------------------------ ingest
+
+
+@main.command("ingest", short_help="A movie of any format to checked zarr.")
+@click.argument("movie", type=click.Path(path_type=Path))
+@click.argument("out", type=click.Path(path_type=Path))
+@click.option(
+    "--pixel-size",
+    type=float,
+    help="Width of a pixel in the sample, nm.  [default: what the file says]",
+)
+@click.option("--frame-time", type=float, help="Seconds from one frame to the next.")
+@click.option(
+    "--axes", help="Letter of each stored axis, e.g. tyx, where the file names them wrongly."
+)
+@click.option("--array", help="Array of a zarr group, or number of an image in a TIFF of several.")
+@click.option(
+    "--select",
+    multiple=True,
+    metavar="AXIS=INDEX",
+    help="One plane or channel of a movie with more axes, e.g. --select z=0 --select c=1.",
+)
+@click.option("--scheduler", metavar="ADDRESS", help="Copy on this dask scheduler.")
+@click.option("--overwrite", is_flag=True, help="Replace a movie that was ingested there before.")
+@click.option("--fresh", is_flag=True, help="Begin again instead of going on with what is missing.")
+def ingest_movie(
+    movie: Path,
+    out: Path,
+    scheduler: str | None,
+    select: tuple[str, ...],
+    overwrite: bool,
+    fresh: bool,
+    **options: Any,
+) -> None:
+    """Copy MOVIE to the zarr store OUT: compressed, with checksums, every shard read back.
+
+    OUT then opens at once, without a pixel size, and is read in the chunks that all else works in. A
+    copy that was interrupted goes on with what is missing when the same line is run again.
+    """
+    _check_scheduler(scheduler)
+    options["select"] = _selection(select) or None
+    _describe(open_movie(movie, **options))
+    with _progress(scheduler):
+        path = ingest(movie, out, **options, overwrite=overwrite, resume=not fresh)
+    stored = sum(file.stat().st_size for file in path.rglob("*") if file.is_file())
+    click.echo(f"{'stored':<12}{path}, {stored / 1e6:.4g} MB")
 
 
 # ------------------------------------------------------------------ progress

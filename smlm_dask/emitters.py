@@ -10,9 +10,9 @@ import pandas as pd
 import xarray as xr
 from numpy.typing import NDArray
 
+from smlm_dask.columns import check_table
 from smlm_dask.errors import TableError
 from smlm_dask.kernels.integrate import COLUMNS
-from smlm_dask.table import check_table
 
 __all__ = ["own_widths", "rows_of"]
 

@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import os
 import re
-import shutil
 import warnings
 from collections.abc import Mapping
 from pathlib import Path
@@ -13,15 +11,13 @@ from typing import Any
 import xarray as xr
 import zarr
 
-from smlm_dask import _graph
+from smlm_dask import _graph, folder
 from smlm_dask.check import shown
 from smlm_dask.errors import StoreError
 
 __all__ = ["open_results", "store"]
 
-MARK, PARTS = "smlm_dask", "parts"  # attributes of the root
-# What zarr raises for a folder of anything at all.
-FOREIGN = (AttributeError, KeyError, OSError, TypeError, ValueError)
+KIND, PARTS = "results", "parts"  # attributes of the root
 NAME = re.compile(r"[A-Za-z0-9_-][A-Za-z0-9_.-]{0,63}")
 
 
@@ -55,11 +51,10 @@ def store(
         ``path.part``, nothing can be written there, or a result is not made of numbers and plain
         attributes.
     """
-    path, results = _as_path(path), _datasets(results)
+    path, results = folder.as_path(path, "results.zarr"), _datasets(results)
     _check_names(results)
-    _check_target(path, overwrite)
-    part = path.with_name(path.name + ".part")
-    root = _begin(part)
+    folder.check_target(path, KIND, overwrite)
+    root, part = folder.begin(path, KIND), folder.unfinished(path)
     # Every chunk is written, zeros too: a missing chunk would read as fill and look like data. An array
     # takes this from the configuration when it is opened, and carries it to the workers.
     with zarr.config.set({"array.write_empty_chunks": True}):
@@ -68,38 +63,7 @@ def store(
         ]
     _graph.write([array for array, _ in pairs], [target for _, target in pairs])
     root.attrs.update({"complete": True, PARTS: _parts(root)})
-    # The old store goes only now: the new results may be computed from it.
-    if path.exists():
-        shutil.rmtree(path)
-    return part.rename(path)
-
-
-def _as_path(path: object) -> Path:
-    if not isinstance(path, str | os.PathLike) or "://" in str(path):
-        raise StoreError(
-            "path", got=shown(path), wanted="a folder on this machine", fix='"results.zarr"'
-        )
-    return Path(path)
-
-
-def _begin(part: Path) -> zarr.Group:
-    """Make the folder that everything is written to before it gets its name."""
-    if os.path.lexists(part) and _root(part) is None:
-        raise StoreError(
-            str(part),
-            got="something there already, where results are written before they get their name",
-            wanted="nothing, or results whose writing did not end",
-            fix="move it away, or another path",
-        )
-    try:
-        return zarr.open_group(part, mode="w", attributes={MARK: "results", "complete": False})
-    except (OSError, ValueError) as error:  # ValueError: a path with a zero byte
-        raise StoreError(
-            str(part),
-            got=f"{type(error).__name__}: {error}",
-            wanted="a folder that can be written to",
-            fix="another path",
-        ) from error
+    return folder.finish(path)
 
 
 def _datasets(results: Mapping[str, xr.Dataset] | xr.DataTree) -> dict[str, xr.Dataset]:
@@ -142,8 +106,8 @@ def open_results(path: str | Path) -> xr.DataTree:
     StoreError
         If there are no results at ``path``, or writing them did not end.
     """
-    path = _as_path(path)
-    root = _root(path)
+    path = folder.as_path(path, "results.zarr")
+    root = folder.marked(path, KIND)
     if root is None:
         raise StoreError(
             str(path),
@@ -165,15 +129,6 @@ def open_results(path: str | Path) -> xr.DataTree:
         raise _damaged(path, error) from error
 
 
-def _root(path: Path) -> zarr.Group | None:
-    """The root of a store of results, or None for anything else."""
-    try:
-        root = zarr.open_group(path, mode="r")
-    except FOREIGN:
-        return None
-    return root if root.attrs.get(MARK) == "results" else None
-
-
 def _parts(root: zarr.Group) -> list[str]:
     return sorted(name for name, _ in root.members(max_depth=None))
 
@@ -188,7 +143,7 @@ def _check_whole(root: zarr.Group, path: Path) -> None:
         lost = sorted(set(parts) - set(found))
         arrays = {name: a for name, a in found.items() if isinstance(a, zarr.Array)}
         lost += [name for name, a in arrays.items() if a.nchunks_initialized != a.nchunks]
-    except FOREIGN as error:
+    except folder.FOREIGN as error:
         raise _damaged(path, error) from error
     if lost:
         raise _damaged(path, lost)
@@ -220,20 +175,6 @@ def _check_names(results: Mapping[str, xr.Dataset]) -> None:
             got="what a folder in the store cannot be called",
             wanted="letters, digits, '_', '-' and '.', not first",
             fix='e.g. "camera"',
-        )
-
-
-def _check_target(path: Path, overwrite: bool) -> None:
-    """Nothing is there, or what this package wrote: no other folder is ever removed."""
-    if not os.path.lexists(path):
-        return
-    ours = _root(path) is not None
-    if not (ours and overwrite):
-        raise StoreError(
-            str(path),
-            got="something there already",
-            wanted="a new path",
-            fix="overwrite=True, or another name" if ours else "another name",
         )
 
 

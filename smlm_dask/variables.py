@@ -71,7 +71,7 @@ VARIABLES: dict[str, Variable] = {
         MAP, "adu2", "variance of a pixel above that of the line at its level"
     ),
     "hot_pixel": _variable(
-        MAP, "1", "whether a pixel is noisier than the line and its surroundings"
+        MAP, "1", "whether a pixel is noisier, or in the dark brighter, than those around it can be"
     ),
     "signal_mean": _variable(MAP, "adu", "median over frames of a window, mean over windows"),
     "signal_variance": _variable(

@@ -219,6 +219,11 @@ def channel_tree(movie: xr.DataArray) -> xr.DataTree:
     return smlm.map_channels(psf, xr.DataTree.from_dict(movies))
 
 
+def views(movie: xr.DataArray) -> xr.DataTree:
+    halves = {"up": (slice(None), slice(None)), "down": (slice(None), slice(int(movie.x[9]), None))}
+    return smlm.map_channels(smlm.estimate_gain, smlm.split_views(movie, halves))
+
+
 def crop_sums(movie: xr.DataArray) -> Any:
     row = crop_columns(len(movie))
     fitted = {"x_fit": row["x"], "y_fit": row["y"], "os_fit": row["background"]}
@@ -236,6 +241,7 @@ CASES: dict[str, Case] = {
     "gain-whole": Case(
         lambda m: smlm.estimate_gain(m, method="smlmlp", window=None), STREAMED, least=1
     ),
+    "dark": Case(smlm.calibrate_dark),
     "spatial-mean": Case(smlm.background_spatial_mean),
     "sparse-median": Case(smlm.background_sparse_median),
     "sparse-median-cleansed": Case(cleansed),
@@ -265,6 +271,7 @@ CASES: dict[str, Case] = {
     "photons-given-crops": Case(given_crops),
     "channels": Case(channels),
     "channel-tree": Case(channel_tree, tail=0),
+    "channel-views": Case(views),
     "one-pass": Case(one_pass),
     "readme": Case(readme, 3),
     "smlmlp-detect-gain": Case(lambda m: smlmlp.detect_gain([m]), STREAMED, 1, seed=True),

@@ -119,3 +119,75 @@ def test_an_error_of_a_block_tells_the_channel(movies):
     with pytest.raises(ParameterError, match="radius: got -1") as caught:
         smlm.map_channels(smlm.background_spatial_mean, movies, radius=radius)
     assert caught.value.__notes__ == ["in channel 'green'"]
+
+
+VIEWS = {"left": (slice(0, 20), slice(0, 12)), "right": (slice(4, None), slice(12, 24))}
+
+
+def test_views_keep_their_place_on_the_sensor(movies):
+    movie = movies["red"]
+    views = smlm.split_views(movie, VIEWS)
+    assert list(views.children) == ["left", "right"]
+    xr.testing.assert_identical(views["left"].movie, movie[:, :20, :12])
+    xr.testing.assert_identical(views["right"].movie, movie[:, 4:, 12:])
+    assert views["right"].movie.chunks is not None
+
+
+def test_views_of_a_cropped_movie_are_told_in_sensor_pixels(movies):
+    movie = movies["red"][:, 3:, 5:]
+    view = smlm.split_views(movie, {"a": (slice(4, 10), slice(None, 12))})["a"].movie
+    xr.testing.assert_identical(view, movies["red"][:, 4:10, 5:12])
+
+
+def test_views_may_overlap(movies):
+    both = {"a": (slice(0, 12), slice(0, 24)), "b": (slice(8, 20), slice(0, 24))}
+    views = smlm.split_views(movies["red"], both)
+    np.testing.assert_array_equal(views["a"].movie[:, 8:], views["b"].movie[:, :4])
+
+
+def test_blocks_and_maps_of_the_chip_fit_views(movies):
+    movie = movies["red"]
+    at = {n: movie.coords[n] for n in ("y", "x")}
+    ramp = np.arange(480.0).reshape(20, 24) / 100
+    offset = xr.DataArray(ramp, at, ("y", "x"))
+    views = smlm.split_views(movie, VIEWS)
+    found = smlm.map_channels(smlm.estimate_gain, views, window=20, offset=offset)
+    np.testing.assert_array_equal(found["right"].offset, ramp[4:, 12:])
+
+
+def test_positions_in_a_view_are_those_of_the_chip(movies):
+    movie = movies["red"]
+    views = smlm.split_views(movie, {"a": (slice(4, 20), slice(6, 24))})
+    keywords = {"camera": 1.0, "size_pixels": 7, "method": "border"}
+    inside = smlm.integrate_photons(views["a"].movie, _spots(movie), **keywords)
+    whole = smlm.integrate_photons(movie, _spots(movie), **keywords)
+    np.testing.assert_array_equal(inside.photons, whole.photons)
+
+
+WRONG_VIEWS = [
+    None,
+    {},
+    [("a", (slice(0, 4), slice(0, 4)))],
+    {"a": slice(0, 4)},
+    {"a": (slice(0, 4),)},
+    {"a": (slice(0, 4), 3)},
+    {"a": (slice(0, 21), slice(0, 4))},
+    {"a": (slice(-4, 4), slice(0, 4))},
+    {"a": (slice(4, 4), slice(0, 4))},
+    {"a": (slice(0, 8, 2), slice(0, 4))},
+    {"a": (slice(0.0, 4.0), slice(0, 4))},
+    {"a/b": (slice(0, 4), slice(0, 4))},
+    {"": (slice(0, 4), slice(0, 4))},
+    {3: (slice(0, 4), slice(0, 4))},
+]
+
+
+@pytest.mark.parametrize("views", WRONG_VIEWS, ids=str)
+def test_views_that_cannot_be(views, movies):
+    with pytest.raises(ParameterError, match="view"):
+        smlm.split_views(movies["red"], views)
+
+
+def test_views_below_and_left_of_a_cropped_movie(movies):
+    with pytest.raises(ParameterError, match="from 3 to 20"):
+        smlm.split_views(movies["red"][:, 3:], {"a": (slice(0, 10), slice(0, 4))})

@@ -395,6 +395,51 @@ def test_a_cluster_gives_the_same_numbers(result: Result, folder: Path, tmp_path
         xr.testing.assert_equal(there_too[name], dataset)
 
 
+# ------------------------------------------------------------------ ingest
+
+
+def test_a_movie_goes_in_and_opens_without_a_word(short: Path, tmp_path: Path) -> None:
+    out = tmp_path / "m.zarr"
+    result = call("ingest", short, out, "--pixel-size", PIXEL, "--axes", "tyx")
+    assert "movie       6 frames of 24 x 30 pixels, uint16" in good(result)
+    assert f"stored      {out}" in result.stdout
+    assert "[####" in result.stderr
+    opened = smlm.open_movie(out)
+    np.testing.assert_array_equal(opened, tifffile.imread(short))
+    assert float(opened.pixel_size_y) == PIXEL
+
+
+@pytest.mark.parametrize(
+    ("options", "words"),
+    [
+        ((), ("something there already", "overwrite")),
+        (("--overwrite", "--pixel-size", "0"), ("pixel_size",)),
+        (("--overwrite", "--select", "c"), ("--select", "AXIS=INDEX")),
+        (("--overwrite", "--scheduler", "nowhere"), ("--scheduler",)),
+    ],
+)
+def test_wrong_input_of_ingest_ends_with_one_line(
+    short: Path, tmp_path: Path, options: tuple[str, ...], words: tuple[str, ...]
+) -> None:
+    good(call("ingest", short, tmp_path / "m.zarr", "--pixel-size", PIXEL))
+    refused(call("ingest", short, tmp_path / "m.zarr", "--pixel-size", PIXEL, *options), *words)
+
+
+def test_ingest_goes_on_or_begins_again(
+    short: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    said: list[dict[str, Any]] = []
+
+    def note(movie: Path, out: Path, **options: Any) -> Path:
+        said.append(options)
+        return out
+
+    monkeypatch.setattr("smlm_dask.cli.ingest", note)
+    for options in ([], ["--fresh", "--overwrite"]):
+        good(call("ingest", short, tmp_path / "m.zarr", "--pixel-size", PIXEL, *options))
+    assert [(o["resume"], o["overwrite"]) for o in said] == [(True, False), (False, True)]
+
+
 # ------------------------------------------------------------------ wrong input
 
 

@@ -191,7 +191,7 @@ def test_what_lies_in_the_way_of_the_unfinished_store_is_never_removed(kind, tmp
     mine = part if kind == "file" else part / "thesis.tex"
     mine.parent.mkdir(exist_ok=True)
     mine.write_text("all of it")
-    with pytest.raises(StoreError, match="before they get their name"):
+    with pytest.raises(StoreError, match="before it gets its name"):
         smlm.store({"camera": smlm.as_camera(0.5)}, tmp_path / "r.zarr", overwrite=True)
     assert mine.read_text() == "all of it"
 

@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import builtins
+import warnings
 
 import h5py
 import numpy as np
@@ -9,7 +10,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from smlm_dask.errors import PixelSizeError, SmlmError, TableError
+from smlm_dask.errors import ParameterError, PixelSizeError, SmlmError, TableError
 from smlm_dask.simulate import Emitters, simulate_movie, truth_table
 from smlm_dask.table import check_table, read_table, write_table
 
@@ -173,13 +174,13 @@ def test_thunderstorm_goes_out_and_in(tmp_path_factory, place, frame, pixel):
     path = tmp_path_factory.mktemp("spots") / "spots.csv"
     columns = ["x", "y", "z", "sigma_x", "photons", "background", "uncertainty"]
     table = pd.DataFrame({"frame": [frame], "emitter": [3]} | {c: [place] for c in columns})
-    write_table(table, path, thunderstorm=True, pixel_size=pixel)
+    write_table(table, path, program="thunderstorm", pixel_size=pixel)
     pd.testing.assert_frame_equal(read_table(path, pixel_size=pixel), table, rtol=1e-12, atol=1e-9)
 
 
 def test_thunderstorm_reads_what_we_write(tmp_path, spots):
     path = tmp_path / "spots.csv"
-    write_table(spots, path, thunderstorm=True, pixel_size=100)
+    write_table(spots, path, program="thunderstorm", pixel_size=100)
     header, first = path.read_text().splitlines()[:2]
     assert header.startswith('"frame","x [nm]","y [nm]","z [nm]","intensity [photon]"')
     assert float(first.split(",")[1]) == pytest.approx(spots.x[0] + 50)
@@ -198,9 +199,9 @@ def test_files_that_cannot_be(tmp_path, spots):
     with pytest.raises(TableError, match=r"'\.xls'"):
         write_table(spots, tmp_path / "spots.xls")
     with pytest.raises(TableError, match=r"'\.parquet'"):
-        write_table(spots, tmp_path / "spots.parquet", thunderstorm=True, pixel_size=100)
+        write_table(spots, tmp_path / "spots.parquet", program="thunderstorm", pixel_size=100)
     with pytest.raises(TableError, match="no pixel size"):
-        write_table(spots, tmp_path / "spots.csv", thunderstorm=True)
+        write_table(spots, tmp_path / "spots.csv", program="thunderstorm")
 
 
 def test_a_write_that_fails_leaves_the_old_table(tmp_path, spots, monkeypatch):
@@ -215,6 +216,211 @@ def test_a_write_that_fails_leaves_the_old_table(tmp_path, spots, monkeypatch):
     with pytest.raises(OSError, match="No space"):
         write_table(spots[:3], path)
     assert path.read_text() == before
+
+
+# ------------------------------------------------------------------ to other programs and back
+
+
+def many(n=50):
+    """Rows with all that the programs know."""
+    rng = np.random.default_rng(8)
+    names = ["photons", "background", "sigma_x", "sigma_y", "uncertainty_x", "uncertainty_y"]
+    place = {c: rng.uniform(0, 6000, n) for c in ("x", "y")}
+    return pd.DataFrame(
+        {"frame": rng.integers(0, 1000, n)} | place | {c: rng.uniform(1, 200, n) for c in names}
+    )
+
+
+@pytest.mark.parametrize(
+    ("program", "suffix", "rtol"),
+    [("thunderstorm", "csv", 1e-12), ("smlmlp", "csv", 1e-15), ("picasso", "hdf5", 1e-6)],
+)
+def test_programs_get_everything_and_give_it_back(tmp_path, program, suffix, rtol):
+    table = many()
+    write_table(table, tmp_path / f"spots.{suffix}", program=program, pixel_size=110)
+    found = read_table(tmp_path / f"spots.{suffix}", pixel_size=110)
+    pd.testing.assert_frame_equal(found[table.columns.tolist()], table, rtol=rtol)
+    assert not found.attrs
+
+
+@settings(max_examples=50, deadline=None)
+@given(
+    place=st.floats(-1e6, 1e6),
+    frame=st.integers(0, 2**32 - 2),
+    pixel=st.floats(1, 1000),
+    program=st.sampled_from([("smlmlp", "csv"), ("picasso", "hdf5")]),
+)
+def test_any_row_goes_out_and_in(tmp_path_factory, place, frame, pixel, program):
+    path = tmp_path_factory.mktemp("spots") / f"spots.{program[1]}"
+    columns = ["x", "y", "z", "photons", "background", "sigma_x", "uncertainty_x"]
+    table = pd.DataFrame({"frame": [frame]} | {c: [place] for c in columns})
+    write_table(table, path, program=program[0], pixel_size=pixel)
+    found = read_table(path, pixel_size=pixel)[table.columns.tolist()]
+    pd.testing.assert_frame_equal(found, table, rtol=1e-6, atol=1e-30)
+
+
+@pytest.fixture
+def picasso_io():
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        return pytest.importorskip("picasso.io")
+
+
+def test_the_installed_picasso_opens_what_we_write(tmp_path, picasso_io):
+    table = many()
+    path = tmp_path / "spots.hdf5"
+    write_table(table, path, program="picasso", pixel_size=110, shape=(1000, 64, 72))
+    for source in ("yaml", "file alone"):
+        locs, info = picasso_io.load_locs(str(path))
+        assert len(locs) == len(table), source
+        wanted = {"frame": "frame", "photons": "photons", "bg": "background"}
+        for theirs, ours in wanted.items():
+            np.testing.assert_allclose(locs[theirs], table[ours], rtol=1e-6)
+        pixels = {"x": "x", "y": "y", "sx": "sigma_x", "sy": "sigma_y"}
+        for theirs, ours in (pixels | {"lpx": "uncertainty_x", "lpy": "uncertainty_y"}).items():
+            np.testing.assert_allclose(locs[theirs] * 110, table[ours], rtol=1e-6)
+        assert {"Width": 72, "Height": 64, "Frames": 1000, "Pixelsize": 110.0}.items() <= info[
+            0
+        ].items()
+        path.with_suffix(".yaml").unlink(missing_ok=True)
+    assert [p.name for p in tmp_path.iterdir()] == ["spots.hdf5"]
+
+
+def test_the_least_shape_keeps_every_row(tmp_path, picasso_io):
+    table = many()
+    write_table(table, tmp_path / "spots.hdf5", program="picasso", pixel_size=110)
+    locs, info = picasso_io.load_locs(str(tmp_path / "spots.hdf5"))
+    assert len(locs) == len(table)
+    assert info[0]["Frames"] == table.frame.max() + 1
+
+
+def test_we_read_what_the_installed_picasso_writes(tmp_path, picasso_io):
+    path = str(tmp_path / "spots.hdf5")
+    locs = pd.DataFrame(PICASSO)
+    info = [{"Width": 64, "Height": 64, "Frames": 10, "Pixelsize": 110}]
+    picasso_io.save_locs(path, locs, info)
+    for _ in range(2):
+        table = read_table(path)
+        np.testing.assert_allclose(table.x, PICASSO["x"].astype("f8") * 110)
+        np.testing.assert_allclose(table.uncertainty_y, PICASSO["lpy"].astype("f8") * 110)
+        assert table.frame.tolist() == [0, 4]
+        (tmp_path / "spots.yaml").unlink(missing_ok=True)
+
+
+@pytest.mark.nightly
+@pytest.mark.filterwarnings("ignore::DeprecationWarning")
+def test_the_installed_picasso_counts_pixels_from_the_centre_of_the_first(picasso_io):
+    from picasso import gausslq, localize
+
+    place = pd.DataFrame({"frame": np.arange(50), "x": 1780.0, "y": 1230.0, "photons": 3000.0})
+    y, x = np.mgrid[:32, :32] * 100.0
+    spot = np.exp(-((x - 1780) ** 2 + (y - 1230) ** 2) / (2 * 130**2))
+    movie = np.random.default_rng(1).poisson(np.stack([300 * spot + 5] * len(place))).astype("u2")
+    camera = {"Baseline": 0, "Sensitivity": 1, "Gain": 1, "Qe": 1, "Pixelsize": 100}
+    found, _ = localize.identify(movie, 500, 7, threaded=False)
+    fits = gausslq.fit_spots(localize.get_spots(movie, found, 7, camera))
+    locs = gausslq.locs_from_fits(found, fits, 7, 1)
+    assert locs.x.mean() * 100 == pytest.approx(place.x[0], abs=3)
+    assert locs.y.mean() * 100 == pytest.approx(place.y[0], abs=3)
+
+
+def test_positions_alone_are_pixels_of_picasso_all_the_same(tmp_path):
+    table = pd.DataFrame({"frame": [0], "x": [500.0], "y": [700.0]})
+    write_table(table, tmp_path / "spots.hdf5", program="picasso", pixel_size=100)
+    assert read_table(tmp_path / "spots.hdf5").x[0] == pytest.approx(500)
+
+
+def test_one_width_and_one_error_are_those_of_both_axes(tmp_path):
+    table = pd.DataFrame({"frame": [0], "x": [5.0], "y": [7.0], "sigma": 120.0, "uncertainty": 9.0})
+    write_table(table, tmp_path / "spots.hdf5", program="picasso", pixel_size=100)
+    row = read_table(tmp_path / "spots.hdf5").iloc[0]
+    assert row[["sigma_x", "sigma_y"]].tolist() == pytest.approx([120, 120])
+    assert row[["uncertainty_x", "uncertainty_y"]].tolist() == pytest.approx([9, 9])
+
+
+SMLMLP = (
+    'detection,"frame","x detection [nm]","y detection [nm]","x fit [nm]","y fit [nm]",'
+    '"intensity [photon]","crlb xy [nm]"\n1,1,400.000,300.000,412.500,288.000,950.250,8.500\n'
+)
+
+
+def test_smlmlp(tmp_path):
+    row = read_table(write(tmp_path, SMLMLP)).iloc[0]
+    assert row.frame == 0
+    assert (row.x, row.y, row.photons, row.uncertainty) == (412.5, 288.0, 950.25, 8.5)
+    assert row["x detection [nm]"] == 400
+
+
+def test_smlmlp_without_a_fit_has_the_place_of_the_detection(tmp_path):
+    text = 'detection,"frame","x detection [nm]","y detection [nm]"\n1,3,400.000,300.000\n'
+    row = read_table(write(tmp_path, text)).iloc[0]
+    assert (row.frame, row.x, row.y) == (2, 400, 300)
+
+
+def test_the_installed_smlmlp_opens_what_we_write(tmp_path):
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        smlmlp = pytest.importorskip("smlmlp")
+        table = many()
+        write_table(table, tmp_path / "spots.csv", program="smlmlp")
+        opened = smlmlp.Locs(tmp_path / "spots.csv").detections
+        np.testing.assert_array_equal(opened.fr, table.frame + 1)
+        for theirs, ours in {
+            "x_fit": "x",
+            "y_fit": "y",
+            "intensity": "photons",
+            "os_fit": "background",
+            "sigma_x_fit": "sigma_x",
+            "crlb_y": "uncertainty_y",
+        }.items():
+            np.testing.assert_allclose(getattr(opened, theirs), table[ours], rtol=1e-6)
+
+
+def test_we_read_what_the_installed_smlmlp_writes(tmp_path):
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        smlmlp = pytest.importorskip("smlmlp")
+        theirs = {"frame": [1, 3], "x detection [nm]": [10.0, 20], "y detection [nm]": [15.0, 25]}
+        smlmlp.Locs(pd.DataFrame(theirs)).save(tmp_path / "mine")
+    table = read_table(tmp_path / "mine" / "mine_[detections].csv")
+    assert table.frame.tolist() == [0, 2]
+    assert table.x.tolist() == [10, 20]
+    assert table.y.tolist() == [15, 25]
+
+
+@pytest.mark.parametrize(
+    ("change", "keywords", "words"),
+    [
+        ({}, {"pixel_size": None}, "no pixel size"),
+        ({}, {"pixel_size": (100, 110)}, "square"),
+        ({"frame": 2**32}, {}, "beyond 32 bits"),
+        ({"x": None}, {}, "no column 'x'"),
+        ({"note": "far"}, {}, "column 'note'"),
+        ({}, {"shape": (3, 4)}, "frames, height and width"),
+        ({}, {"shape": (3, 4, 0)}, "frames, height and width"),
+    ],
+)
+def test_what_picasso_cannot_have(tmp_path, change, keywords, words):
+    row = {"frame": 1, "x": 100.0, "y": 200.0} | change
+    table = pd.DataFrame({n: [v] for n, v in row.items() if v is not None})
+    options = {"pixel_size": 100} | keywords
+    with pytest.raises(TableError, match=words):
+        write_table(table, tmp_path / "spots.hdf5", program="picasso", **options)
+    assert not list(tmp_path.iterdir())
+
+
+@pytest.mark.parametrize(
+    ("program", "name"), [("picasso", "a.csv"), (None, "a.hdf5"), ("smlmlp", "a.parquet")]
+)
+def test_each_program_has_its_files(tmp_path, spots, program, name):
+    with pytest.raises(TableError, match="rename the file"):
+        write_table(spots, tmp_path / name, program=program, pixel_size=100)
+
+
+@pytest.mark.parametrize("program", ["Picasso", True, 3])
+def test_programs_that_are_unknown(tmp_path, spots, program):
+    with pytest.raises(ParameterError, match="thunderstorm or picasso or smlmlp"):
+        write_table(spots, tmp_path / "spots.csv", program=program)
 
 
 # ------------------------------------------------------------------ check_table
@@ -382,14 +588,14 @@ def test_names_that_stand_twice(tmp_path, text):
         read_table(write(tmp_path, text), pixel_size=100)
 
 
-@pytest.mark.parametrize("thunderstorm", [False, True])
+@pytest.mark.parametrize("program", [None, "thunderstorm", "smlmlp"])
 @pytest.mark.parametrize("suffix", ["csv", "tsv"])
-def test_tables_without_rows_come_back(tmp_path, spots, suffix, thunderstorm):
+def test_tables_without_rows_come_back(tmp_path, spots, suffix, program):
     path = tmp_path / f"spots.{suffix}"
-    write_table(spots[:0], path, thunderstorm=thunderstorm, pixel_size=100)
+    write_table(spots[:0], path, program=program, pixel_size=100)
     table = read_table(path, pixel_size=100)
     assert table.empty
-    assert table.columns.tolist() == spots.columns.tolist()
+    assert [c for c in table if c != "detection"] == spots.columns.tolist()
     assert all(dtype.kind in "if" for dtype in table.dtypes)
     assert table.frame.dtype == np.int64
 
@@ -402,7 +608,7 @@ def test_pixel_sizes_that_cannot_be(tmp_path, spots, size):
     with pytest.raises(PixelSizeError, match="pixel_size"):
         read_table(path, pixel_size=size)
     with pytest.raises(PixelSizeError, match="pixel_size"):
-        write_table(spots, path, thunderstorm=True, pixel_size=size)
+        write_table(spots, path, program="thunderstorm", pixel_size=size)
     write_table(spots, tmp_path / "own.csv")
     with pytest.raises(PixelSizeError, match="pixel_size"):
         read_table(tmp_path / "own.csv", pixel_size=size)
@@ -455,7 +661,7 @@ def test_what_cannot_be_written(tmp_path, spots):
         with pytest.raises(SmlmError, match=words):
             write_table(table, tmp_path / name)
     with pytest.raises(TableError, match="column 'x'"):
-        write_table(odd, tmp_path / "spots.csv", thunderstorm=True, pixel_size=100)
+        write_table(odd, tmp_path / "spots.csv", program="thunderstorm", pixel_size=100)
     assert [p.name for p in tmp_path.iterdir()] == ["folder.csv"]
 
 

@@ -14,6 +14,7 @@ from smlm_dask._graph.arrays import (
     movie_data,
     ratio,
     write,
+    write_blocks,
 )
 from smlm_dask._graph.emitters import column, emitter_map
 from smlm_dask._graph.frames import (
@@ -75,4 +76,5 @@ __all__ = [
     "window_map",
     "window_numbers",
     "write",
+    "write_blocks",
 ]

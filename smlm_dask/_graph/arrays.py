@@ -5,11 +5,12 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from itertools import pairwise
 from typing import Any
+from uuid import uuid4
 
 import dask
 import dask.array as da
 import numpy as np
-from dask._task_spec import GraphNode, TaskRef
+from dask._task_spec import GraphNode, Task, TaskRef
 from dask.base import tokenize
 from dask.blockwise import blockwise
 from dask.highlevelgraph import HighLevelGraph, MaterializedLayer
@@ -128,3 +129,21 @@ def write(sources: Sequence[Array], targets: Sequence[Any]) -> None:
     """
     if sources:
         da.store(list(sources), list(targets), lock=False)
+
+
+def write_blocks(target: Kernel, data: Array, wanted: Sequence[tuple[int, ...]]) -> None:
+    """Call ``target(index, begin, block)`` for the wanted blocks of ``data``; the others are not computed."""
+    # A name of its own each time: what a task leaves on disk is not told by its arguments.
+    name = f"{type(target).__name__.lower()}-{uuid4().hex}"
+    starts = [edges(sizes).tolist() for sizes in data.chunks]
+    tasks: Tasks = {}
+    for i, index in enumerate(wanted):
+        begin = tuple(begins[j] for begins, j in zip(starts, index, strict=True))
+        tasks[name, i] = Task((name, i), _written, target, index, begin, block(data, *index))
+    if tasks:
+        build(name, tasks, [data], ((1,) * len(tasks),), "?").compute()
+
+
+def _written(target: Kernel, *arguments: Any) -> NDArray[np.bool_]:
+    target(*arguments)
+    return np.ones(1, "?")

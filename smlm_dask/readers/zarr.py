@@ -13,10 +13,11 @@ import zarr
 from numpy.typing import NDArray
 
 from smlm_dask._graph import chunk_bytes
-from smlm_dask.errors import ParameterError
+from smlm_dask.errors import ParameterError, SourceCorruptError
+from smlm_dask.folder import MARK
 from smlm_dask.readers.axes import Plan, plan_axes
 from smlm_dask.readers.format import Format
-from smlm_dask.readers.named import by_role, check_unpacked, choose_array, read_box
+from smlm_dask.readers.named import MOVIE, by_role, check_unpacked, choose_array, read_box
 from smlm_dask.readers.reader import Metadata, Reader
 from smlm_dask.readers.units import careful, duration, pixel, word
 
@@ -75,6 +76,8 @@ def _open(
     path: str, axes: str | None, select: Mapping[str, int] | None, array: str | None
 ) -> ZarrFrames:
     node = zarr.open(path, mode="r")
+    if isinstance(node, zarr.Group):
+        _check_finished(path, node)
     if array is not None:
         _check_name(path, node, array)
     name, letters = _find(path, node, array) if isinstance(node, zarr.Group) else ("", None)
@@ -87,6 +90,29 @@ def _open(
     shape = by_role(plan, stored.shape)
     told = _told(node, name).of_channel((axes or letters).lower(), plan, stored.shape)
     return ZarrFrames(path, shape, dtype, by_role(plan, chunk), name, plan, metadata=told)
+
+
+def _check_finished(path: str, group: zarr.Group) -> None:
+    """What `ingest` wrote is whole: a shard that is not there would read as zeros."""
+    if group.attrs.get(MARK) != MOVIE:
+        return
+    stored = group.get(MOVIE)
+    ended = group.attrs.get("complete") is True
+    if not (ended and isinstance(stored, zarr.Array) and _is_whole(stored)):
+        raise SourceCorruptError(
+            path,
+            got="a movie that lost shards" if ended else "a movie whose writing did not end",
+            wanted="all of its shards",
+            fix="ingest it again from its source: an interrupted copy goes on where it stopped",
+        )
+
+
+def _is_whole(array: zarr.Array[Any]) -> bool:
+    """Whether every shard has its file; zarr counts the chunks that one may hold."""
+    shard = array.shards or array.chunks
+    each = math.prod(s // c for s, c in zip(shard, array.chunks, strict=True))
+    wanted = math.prod(-(-n // s) for n, s in zip(array.shape, shard, strict=True))
+    return array.nchunks_initialized == wanted * each
 
 
 @careful
@@ -160,8 +186,12 @@ def _array(path: str, name: str) -> zarr.Array[Any]:
 def _chunk(array: zarr.Array[Any]) -> tuple[int, ...]:
     """Give the shard if it fits the byte budget, otherwise the chunk: both read without waste."""
     shard = array.shards
-    if shard is not None and math.prod(shard) * array.dtype.itemsize <= chunk_bytes():
-        return tuple(shard)
+    if shard is None:
+        return tuple(array.chunks)
+    # Of a shard that is larger than the movie only what lies in it is read.
+    shard = tuple(map(min, shard, array.shape))
+    if math.prod(shard) * array.dtype.itemsize <= chunk_bytes():
+        return shard
     return tuple(array.chunks)
 
 

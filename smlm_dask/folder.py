@@ -1,0 +1,83 @@
+"""The folder that results or a movie are written to: begun under another name, finished at the end."""
+
+from __future__ import annotations
+
+import os
+import shutil
+from pathlib import Path
+
+import zarr
+
+from smlm_dask.check import shown
+from smlm_dask.errors import StoreError
+
+__all__ = ["FOREIGN", "MARK", "as_path", "begin", "check_target", "finish", "marked", "unfinished"]
+
+MARK = "smlm_dask"  # attribute of the root: what this package wrote there
+# What zarr raises for a folder of anything at all.
+FOREIGN = (AttributeError, KeyError, OSError, TypeError, ValueError)
+
+
+def as_path(path: object, example: str) -> Path:
+    """``path`` as a folder on this machine, or a ``StoreError``."""
+    if not isinstance(path, str | os.PathLike) or "://" in str(path):
+        raise StoreError(
+            "path", got=shown(path), wanted="a folder on this machine", fix=f'"{example}"'
+        )
+    return Path(path)
+
+
+def unfinished(path: Path) -> Path:
+    """Where everything is written before it gets its name."""
+    return path.with_name(path.name + ".part")
+
+
+def marked(path: Path, kind: str) -> zarr.Group | None:
+    """The root of what this package wrote there, of one kind, or None for anything else."""
+    try:
+        root = zarr.open_group(path, mode="r")
+    except FOREIGN:
+        return None
+    return root if root.attrs.get(MARK) == kind else None
+
+
+def check_target(path: Path, kind: str, overwrite: bool) -> None:
+    """Nothing is there, or what this package wrote: no other folder is ever removed."""
+    if not os.path.lexists(path):
+        return
+    ours = marked(path, kind) is not None
+    if not (ours and overwrite):
+        raise StoreError(
+            str(path),
+            got="something there already",
+            wanted="a new path",
+            fix="overwrite=True, or another name" if ours else "another name",
+        )
+
+
+def begin(path: Path, kind: str) -> zarr.Group:
+    """Make the folder that everything is written to before it is ``path``; what was begun there goes."""
+    part = unfinished(path)
+    if os.path.lexists(part) and marked(part, kind) is None:
+        raise StoreError(
+            str(part),
+            got="something there already, where everything is written before it gets its name",
+            wanted=f"nothing, or a {kind} store whose writing did not end",
+            fix="move it away, or another path",
+        )
+    try:
+        return zarr.open_group(part, mode="w", attributes={MARK: kind, "complete": False})
+    except (OSError, ValueError) as error:  # ValueError: a path with a zero byte
+        raise StoreError(
+            str(part),
+            got=f"{type(error).__name__}: {error}",
+            wanted="a folder that can be written to",
+            fix="another path",
+        ) from error
+
+
+def finish(path: Path) -> Path:
+    """Give what was written its name; what had it goes only now, as the new may be computed from it."""
+    if path.exists():
+        shutil.rmtree(path)
+    return unfinished(path).rename(path)

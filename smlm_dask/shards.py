@@ -1,0 +1,172 @@
+"""How a movie is stored: sharded zarr with checksums, each shard read back before it gets its name."""
+
+from __future__ import annotations
+
+import os
+import shutil
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import xarray as xr
+import zarr
+from numcodecs import Blosc
+from numpy.typing import NDArray
+from zarr.codecs import BloscCodec, Crc32cCodec
+
+from smlm_dask import _graph
+from smlm_dask.errors import StoreError
+from smlm_dask.readers.chunks import default_chunks
+from smlm_dask.readers.labels import DIMS
+
+__all__ = ["MOVIE", "Layout", "copy", "lay_out"]
+
+MOVIE, UNVERIFIED = (
+    "movie",
+    "unverified",
+)  # arrays: of shards that were read back, and of the others
+# A chunk inside a shard: columns of pixels and slabs of frames are both read without much waste.
+INNER_FRAMES, INNER_PIXELS = 100, 128
+LEVEL = 5  # of lz4, on shuffled bits: of the codecs as fast it leaves the least
+SAMPLED, MARGIN = 3, 1.1  # frames that tell how large the movie will be, and the room beyond that
+
+
+@dataclass(frozen=True)
+class Layout:
+    """Lengths along frame, y and x of a shard, which is one file, and of the chunks in it."""
+
+    shard: tuple[int, ...]
+    inner: tuple[int, ...]
+
+    @property
+    def chunks(self) -> dict[str, int]:
+        """A shard by dimension."""
+        return dict(zip(DIMS, self.shard, strict=True))
+
+    @property
+    def encoding(self) -> dict[str, Any]:
+        """What xarray is to make of it."""
+        blosc = BloscCodec(cname="lz4", clevel=LEVEL, shuffle="bitshuffle")
+        compressors = [blosc, Crc32cCodec()]
+        return {"chunks": self.inner, "shards": self.shard, "compressors": compressors}
+
+
+def lay_out(movie: xr.DataArray) -> Layout:
+    """Shards are the chunks that a movie opens in: what is read at once lies in one file."""
+    frames, height, width = movie.shape
+    length, rows, _ = (max(sizes) for sizes in _graph.movie_data(movie).chunks)
+    fits = length * rows * width * movie.dtype.itemsize <= _graph.chunk_bytes()
+    stored = length if fits else 1, rows, width
+    cut = default_chunks((frames, height, width), movie.dtype, stored)
+    pairs = (
+        _divided(cut[0], INNER_FRAMES, grow=True),
+        # A tile must not grow beyond the budget; an axis that is whole has nothing to grow into.
+        _divided(cut[1], INNER_PIXELS, grow=cut[1] >= height),
+        _divided(cut[2], INNER_PIXELS, grow=True),
+    )
+    return Layout(*zip(*pairs, strict=True))
+
+
+def _divided(length: int, most: int, *, grow: bool) -> tuple[int, int]:
+    """About ``length`` in even pieces, and one of them."""
+    pieces = -(-length // most)
+    piece = -(-length // pieces) if grow else length // pieces
+    return pieces * piece, piece
+
+
+def copy(movie: xr.DataArray, layout: Layout, part: Path) -> None:
+    """Write the shards of ``part`` that have no name yet, each in a task of its own."""
+    unverified = part / UNVERIFIED
+    shutil.rmtree(unverified, ignore_errors=True)
+    unverified.mkdir()
+    shutil.copy(part / MOVIE / "zarr.json", unverified)
+    data = movie.variable.chunk(layout.chunks).data
+    with zarr.config.set({"array.write_empty_chunks": True}):
+        target = Target(part, zarr.open_array(unverified, mode="r+"))
+    missing = [i for i in np.ndindex(*data.numblocks) if not target.file(MOVIE, i).exists()]
+    _check_space(movie, part, len(missing) / data.npartitions)
+    _graph.write_blocks(target, data, missing)
+    shutil.rmtree(unverified)
+
+
+def _check_space(movie: xr.DataArray, part: Path, share: float) -> None:
+    """Before hours of copying, not after them."""
+    codec = Blosc("lz4", LEVEL, Blosc.BITSHUFFLE)
+    places = np.linspace(0, len(movie) - 1, SAMPLED if share else 0).astype(int).tolist()
+    sizes = [len(codec.encode(np.ascontiguousarray(movie[i]))) for i in places]
+    wanted = int(MARGIN * share * len(movie) * max(sizes, default=0))
+    free = shutil.disk_usage(part).free
+    if wanted > free:
+        raise StoreError(
+            str(part.parent),
+            got=f"{free} bytes of space",
+            wanted=f"about {wanted} bytes for what is still to be written",
+            fix="another disk, or make space and call again: it goes on with what is missing",
+        )
+
+
+@dataclass(frozen=True)
+class Target:
+    """Where shards are written, by whatever worker sees the folder.
+
+    Every chunk is written, zeros too: a missing chunk would read as fill and look like data. The array
+    takes this from the configuration when it is opened, and carries it to the workers.
+    """
+
+    part: Path
+    array: zarr.Array[Any]
+
+    def file(self, name: str, index: tuple[int, ...]) -> Path:
+        """The file of a shard."""
+        return self.part / name / self.array.metadata.encode_chunk_key(index)
+
+    def __call__(self, index: tuple[int, ...], begin: tuple[int, ...], block: NDArray[Any]) -> None:
+        """Write a shard, read it back, and give it its name if it is the same."""
+        unnamed, named = self.file(UNVERIFIED, index), self.file(MOVIE, index)
+        try:
+            self.array[_box(begin, block.shape)] = block
+            _flush(unnamed)
+            self._check(begin, block, named)
+            named.parent.mkdir(parents=True, exist_ok=True)
+            unnamed.replace(named)
+        except OSError as error:
+            raise StoreError(
+                str(named),
+                got=f"{type(error).__name__}: {error}",
+                wanted=f"space for {block.nbytes} bytes at most, in a folder that can be written to",
+                fix="mend it and call again: it goes on with what is missing",
+            ) from error
+
+    def _check(self, begin: tuple[int, ...], block: NDArray[Any], named: Path) -> None:
+        """Read a few frames after the others: a second copy of the shard would double the memory."""
+        step = self.array.chunks[0]
+        for first in range(0, len(block), step):
+            frames = block[first : first + step]
+            try:
+                back = self.array[_box((begin[0] + first, *begin[1:]), frames.shape)]
+                same = np.array_equal(_bits(np.asarray(back)), _bits(frames))
+            except (RuntimeError, TypeError, ValueError):  # a checksum or a codec refuses it
+                same = False
+            if not same:
+                raise StoreError(
+                    f"{named}, frames from {begin[0] + first}",
+                    got="other samples than were written",
+                    wanted="the same, bit for bit",
+                    fix="check the disk, its connection and the memory; then call again",
+                )
+
+
+def _box(begin: tuple[int, ...], shape: tuple[int, ...]) -> tuple[slice, ...]:
+    return tuple(slice(b, b + n) for b, n in zip(begin, shape, strict=True))
+
+
+def _bits(samples: NDArray[Any]) -> NDArray[Any]:
+    """The samples as whole numbers: NaN equals NaN, and -0 not 0."""
+    return samples.view(f"u{samples.dtype.itemsize}")
+
+
+def _flush(path: Path) -> None:
+    """On the disk, not only on its way there: a name must not outlive the content after a power cut."""
+    with path.open("rb") as file:
+        os.fsync(file.fileno())

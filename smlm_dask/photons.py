@@ -118,9 +118,10 @@ def integrate_photons(
     Assumed: one emitter in a crop, its place, width and the camera known, counts that are whole adu.
     What is wrong in these is wrong in the photons (base: 1000 photons over 10, sigma 1.2 pixels): a
     width 5 % off +-2.5 %; positions 20 nm off -0.6 %, unless told by ``position_error``; a background
-    too high by a tenth of the noise -0.8 %; an equal emitter 3, 4, 5 or 6 pixels away +33, +5, -6 and
-    -6 %, with ``robust`` +10, +4, +1 and 0 %. ``chi2_z`` above 4 says that the model does not fit: it
-    is so for all these neighbours and for 0.04 % of lone emitters.
+    too high by a tenth of the noise -0.8 %; an equal emitter 3, 4, 5 or 6 pixels away +40, +13, +1 and
+    -2 %, with ``robust`` +11, +5, +2 and 0 %, with ``neighbours="joint"`` 0 % if it is in the table.
+    ``chi2_z`` above 4 says that the model does not fit: it is so for all these neighbours and for 0.01 to
+    0.07 % of lone emitters.
     The errors hold for the background's error that is told: by the table, by a background's images, or
     else a twentieth of the noise of a pixel in a frame. Without the camera's ``variance`` the read noise
     is 1.4 electrons. With ``background=`` and a camera without offset, the offset counts as light:

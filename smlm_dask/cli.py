@@ -72,8 +72,8 @@ class Job:
     """The options of ``run``, under their names on the command line."""
 
     movie: Path
-    pixel_size: float
     out: Path
+    pixel_size: float | None = None
     positions: Path | None = None
     scheduler: str | None = None
     window: int | None = None
@@ -99,7 +99,11 @@ class Job:
 
 @main.command(short_help="Gain, background, PSF and photons of a movie.")
 @click.argument("movie", type=click.Path(path_type=Path))
-@click.option("--pixel-size", type=float, required=True, help="Width of a pixel in the sample, nm.")
+@click.option(
+    "--pixel-size",
+    type=float,
+    help="Width of a pixel in the sample, nm.  [default: what the movie says]",
+)
 @click.option("--out", type=click.Path(path_type=Path), required=True, help="New zarr store.")
 @click.option(
     "--positions",
@@ -166,7 +170,8 @@ class Job:
 def run(**options: Any) -> None:
     """Estimate gain, background and PSF of MOVIE, and photons at given positions.
 
-    MOVIE is a zarr, TIFF, .dax, .spe, .npy or .nd2 file. It is never loaded whole: all results are
+    MOVIE is a zarr folder, a TIFF or a folder of them, an ND2, HDF5, DAX, SPE, Picasso raw or .npy
+    file. It is never loaded whole: all results are
     computed together, in one reading. What needs the gain of the whole movie takes another: the
     background, if --offset or --read-noise is known but not --gain, and photons at --positions.
     Results are stored in --out, for smlm_dask.open_results.
@@ -179,7 +184,10 @@ def _run(job: Job) -> Results:
     _check_picture(job)
     _check_scheduler(job.scheduler)
     movie = _open(job)
-    table = None if job.positions is None else read_table(job.positions, pixel_size=job.pixel_size)
+    table = None
+    if job.positions is not None:
+        size = float(movie["pixel_size_y"]), float(movie["pixel_size_x"])
+        table = read_table(job.positions, pixel_size=size)
     results = _build(job, movie, table)
     with _progress(job.scheduler):
         store(results, job.out, overwrite=job.overwrite)

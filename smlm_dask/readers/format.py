@@ -8,6 +8,7 @@ from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any, ClassVar
 
+import numpy as np
 import xarray as xr
 from xarray.backends import BackendEntrypoint
 from xarray.core import indexing
@@ -20,6 +21,8 @@ from smlm_dask.readers.lazy import MovieArray, unreadable
 from smlm_dask.readers.reader import Reader
 
 __all__ = ["Format"]
+
+UNREAL = (np.dtype("f2"), np.dtype("g"))  # no compiled kernel takes them
 
 
 class Format(BackendEntrypoint):
@@ -148,13 +151,15 @@ def _check_keywords(axes: Any, array: Any, select: Any) -> None:
 def _check(reader: Reader) -> Reader:
     if (
         reader.dtype.kind not in "iuf"
+        or reader.dtype in UNREAL
         or not all(reader.shape)
         or count_chunks(reader.shape, reader.dtype, reader.chunk) > MOST_CHUNKS
     ):
         raise FormatError(
             reader.path,
             got=f"shape {reader.shape}, {reader.dtype}",
-            wanted=f"real numbers, no empty axis, at most {MOST_CHUNKS} chunks",
+            wanted="real numbers (integers, float32, float64), no empty axis, at most "
+            f"{MOST_CHUNKS} chunks",
             fix="the file is damaged, or no camera movie",
         )
     return reader

@@ -15,7 +15,7 @@ from xarray.core import indexing
 
 from smlm_dask.check import is_whole, shown
 from smlm_dask.errors import FormatError, ParameterError, SmlmError
-from smlm_dask.readers.chunks import MOST_CHUNKS, count_chunks, default_chunks
+from smlm_dask.readers.chunks import MOST_CHUNKS, can_be_cut, default_chunks
 from smlm_dask.readers.labels import DIMS, label
 from smlm_dask.readers.lazy import MovieArray, unreadable
 from smlm_dask.readers.reader import Reader
@@ -153,13 +153,13 @@ def _check(reader: Reader) -> Reader:
         reader.dtype.kind not in "iuf"
         or reader.dtype in UNREAL
         or not all(reader.shape)
-        or count_chunks(reader.shape, reader.dtype, reader.chunk) > MOST_CHUNKS
+        or not can_be_cut(reader.shape, reader.dtype, reader.chunk)
     ):
         raise FormatError(
             reader.path,
             got=f"shape {reader.shape}, {reader.dtype}",
             wanted="real numbers (integers, float32, float64), no empty axis, at most "
-            f"{MOST_CHUNKS} chunks",
+            f"{MOST_CHUNKS} chunks that memory can hold",
             fix="the file is damaged, or no camera movie",
         )
     return reader

@@ -78,21 +78,46 @@ def raw_frames(
     nbytes, end = math.prod(size) * stored.itemsize, file_size(path)
     cut = np.flatnonzero((starts < 0) | (starts > end - nbytes))
     if cut.size:
-        raise FrameCountError(
-            path,
-            got=f"{end} bytes, which end before frame {cut[0]} is complete",
-            wanted=f"{starts.size} frames of {size} {stored}",
-            fix="the file is truncated: copy it again from the source",
-        )
+        raise _truncated(path, int(cut[0]), starts.size, size, stored)
     dtype = stored.newbyteorder("=")
     return RawFrames(path, (starts.size, *size), dtype, (1, 1, size[1]), stored, pack(starts))
 
 
 def raw_stack(
-    path: str, plan: Sequence[str | int], shape: Sequence[int], stored: np.dtype[Any], offset: int
+    path: str,
+    plan: Sequence[str | int],
+    shape: Sequence[int],
+    stored: np.dtype[Any],
+    offset: int,
+    end: int | None = None,
 ) -> RawFrames:
-    """Make a reader of one C-ordered array of ``shape`` that starts at ``offset``."""
+    """Make a reader of one C-ordered array of ``shape`` from the byte ``offset``; ``end`` if it is known."""
     height, width = shape[-2:]
-    numbers = page_numbers(path, tuple(plan), shape)
-    starts = offset + numbers * (height * width * stored.itemsize)
+    nbytes, count = height * width * stored.itemsize, math.prod(shape[:-2])
+    if min(shape) < 0:
+        raise SourceCorruptError(
+            path, got=f"shape {tuple(shape)}", wanted="no size below 0", fix="copy the file again"
+        )
+    # Before any list of frames is made: a false number of them must not fill the memory.
+    if offset + count * nbytes > file_size(path):
+        raise _truncated(path, (file_size(path) - offset) // nbytes, count, shape[-2:], stored)
+    if end is not None and offset + count * nbytes != end:
+        raise FrameCountError(
+            path,
+            got=f"{end - offset - count * nbytes} bytes behind the {count} frames that it tells of",
+            wanted=f"nothing behind frames of {tuple(shape[-2:])} {stored}",
+            fix="copy or write the file again; its header is not true",
+        )
+    starts = offset + page_numbers(path, tuple(plan), shape) * nbytes
     return raw_frames(path, (height, width), stored, starts)
+
+
+def _truncated(
+    path: str, frame: int, count: int, size: Sequence[int], stored: np.dtype[Any]
+) -> FrameCountError:
+    return FrameCountError(
+        path,
+        got=f"{file_size(path)} bytes, which end before frame {frame} is complete",
+        wanted=f"{count} frames of {tuple(size)} {stored}",
+        fix="the file is truncated: copy it again from the source",
+    )

@@ -15,6 +15,7 @@ from numpy.typing import NDArray
 from smlm_dask._graph import chunk_bytes
 from smlm_dask.errors import AxisError, FormatError, ParameterError
 from smlm_dask.readers.axes import Plan, plan_axes
+from smlm_dask.readers.chunk_files import check_links, read_box
 from smlm_dask.readers.format import Format
 from smlm_dask.readers.reader import Reader
 
@@ -27,7 +28,7 @@ MOVIE = "movie"
 
 @dataclass(frozen=True)
 class ZarrFrames(Reader):
-    """An array in a zarr store. A chunk that is missing in the store reads as its fill value."""
+    """An array in a zarr store."""
 
     name: str
     plan: Plan
@@ -36,7 +37,7 @@ class ZarrFrames(Reader):
         """Read a box and turn its axes to (frame, y, x)."""
         boxes = {"t": frames, "y": y, "x": x}
         key = tuple(boxes[part] if isinstance(part, str) else part for part in self.plan)
-        block = np.asarray(_array(self.path, self.name)[key])
+        block = read_box(self.path, self.name, _array(self.path, self.name), key)
         left = [part for part in self.plan if isinstance(part, str)]
         if "t" not in left:
             left, block = ["t", *left], block[np.newaxis][frames]
@@ -50,6 +51,7 @@ class ZarrFrames(Reader):
             return {}
         found = {}
         for name, size in zip(("frame", "y", "x"), self.shape, strict=True):
+            check_links(self.path, *(f"{name}/{file}" for file in METADATA))
             values = node.get(name)
             if not isinstance(values, zarr.Array) or values.shape != (size,):
                 continue
@@ -79,10 +81,12 @@ class ZarrFormat(Format):
 def _open(
     path: str, axes: str | None, select: Mapping[str, int] | None, array: str | None
 ) -> ZarrFrames:
+    check_links(path, *METADATA)
     node = zarr.open(path, mode="r")
     if array is not None:
         _check_name(path, node, array)
     name, letters = _find(path, node, array) if isinstance(node, zarr.Group) else ("", None)
+    check_links(path, *(f"{name}/{file}" for file in METADATA))
     stored = _array(path, name)
     _check_unpacked(path, stored)
     letters = letters or _letters(stored)
@@ -122,7 +126,7 @@ def _find(path: str, group: zarr.Group, array: str | None) -> tuple[str, str | N
     if MOVIE in names:
         return MOVIE, None
     if len(names) != 1:
-        raise _choose(path, f"{len(names)} arrays of 3 or more axes", list(names))
+        raise _choose(path, f"{len(names)} arrays of 3 or more axes", sorted(names))
     return next(iter(names)), None
 
 

@@ -8,8 +8,8 @@ from tests import matrix
 
 HEAD = """# Bad input
 
-What becomes of files and movies that are not what they seem. Each row is a test (`tests/matrix/`); this page is
-made by `python -m tests.matrix > docs/bad-input.md`.
+What becomes of files and movies that are not what they seem. Each row is a test (`tests/matrix/`); this page
+is made by `python -m tests.matrix > docs/bad-input.md`.
 
 *right*: the values, bit for bit. An error: its class and words of its message, which also names the file.
 **not seen**: nothing in the file says otherwise, and no reader can know; keep what you may need again in a

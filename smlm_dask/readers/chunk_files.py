@@ -45,8 +45,9 @@ def read_box(path: str, name: str, array: zarr.Array[Any], key: Key) -> NDArray[
     files.check_inside(itertools.product(*(numbers.tolist() for numbers, _ in chunks)))
     try:
         block = np.asarray(array[key])
-    except Exception as error:
-        raise files.damaged(itertools.product(*(n.tolist() for n, _ in chunks)), error) from error
+    except Exception:
+        files.find_damage(itertools.product(*(n.tolist() for n, _ in chunks)))
+        raise
     firsts = [at for k, (_, at) in zip(key, chunks, strict=True) if isinstance(k, slice)]
     first = np.asarray(block[np.ix_(*firsts)]).reshape([len(n) for n, _ in chunks])
     for at in np.argwhere(_equal(first, array.fill_value)).tolist():
@@ -78,7 +79,8 @@ def _chunks_of(key: slice | int, size: int, chunk: int) -> tuple[NDArray[np.int6
 
 def _equal(samples: NDArray[Any], fill: Any) -> NDArray[np.bool_]:
     empty = np.asarray(0 if fill is None else fill)
-    return np.asarray((samples == empty) | ((samples != samples) & (empty != empty)))
+    real = samples.dtype.kind == "f" and np.isnan(empty)
+    return np.isnan(samples) if real else np.asarray(samples == empty)
 
 
 class _Files:
@@ -137,22 +139,19 @@ class _Files:
             table = np.frombuffer(shard.read(size), "<u8")
         return table.reshape(*self.in_shard, 2)[..., 0]
 
-    def damaged(self, places: Iterator[Place], error: Exception) -> SourceCorruptError:
-        """Name the chunk that cannot be read."""
+    def find_damage(self, places: Iterator[Place]) -> None:
+        """Name the first chunk that cannot be read by itself."""
         for place in places:
             try:
                 self.array[self._box(place)]
-            except Exception as own:
-                got = f"chunk {place} in {self.file_of(place)} that cannot be decoded: {_told(own)}"
-                break
-        else:
-            got = _told(error)
-        return SourceCorruptError(
-            self.path,
-            got=got,
-            wanted="complete, undamaged chunks",
-            fix="copy the store again from its source, or leave these frames out",
-        )
+            except Exception as error:
+                told = f"{type(error).__name__}: {str(error)[:300]}"
+                raise SourceCorruptError(
+                    self.path,
+                    got=f"chunk {place} in {self.file_of(place)} that cannot be decoded: {told}",
+                    wanted="complete, undamaged chunks",
+                    fix="copy the store again from its source, or leave these frames out",
+                ) from error
 
     def _box(self, place: Sequence[int]) -> tuple[slice, ...]:
         return tuple(
@@ -163,7 +162,3 @@ class _Files:
 def _ends(name: str) -> list[int]:
     """Where the names of a file and of the folders above it end."""
     return [at for at, letter in enumerate(name) if letter == "/"] + [len(name)]
-
-
-def _told(error: Exception) -> str:
-    return f"{type(error).__name__}: {str(error)[:300]}"

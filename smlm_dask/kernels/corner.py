@@ -126,7 +126,7 @@ def corner_sums(
     table = np.zeros((GROUPS, KEYS, len(COLUMNS)))
     if len(first) and min(frames.shape[1:]) > 2 * EDGE:
         skip = _Skip(bad, high, pixels.ceiling_of(frames, high))
-        used = np.flatnonzero(live[first] & live[first + 1])
+        used = np.flatnonzero(live[first] & live[first + 1] & ~pixels.repeats(frames)[first + 1])
         _fill(table, frames, first[used], group[used], skip, stride)
     dark = frames[live & (low == 0)]
     zeros = np.count_nonzero(dark == 0, axis=0)[~bad].sum() if len(dark) else 0

@@ -18,6 +18,7 @@ __all__ = [
     "gather",
     "inside",
     "place",
+    "ranges",
     "readable",
     "slices",
 ]
@@ -127,6 +128,34 @@ def _gather(frames: Array, valid: Array, index: Array, y0: Array, x0: Array, out
         for y in range(out.shape[1]):
             for x in range(out.shape[2]):
                 out[k, y, x] = frames[frame, top + np.uint64(y), left + np.uint64(x)]
+
+
+def ranges(crops: Crops) -> Array:
+    """Least and largest sample of each crop, (n, 2); NaN where there is no crop."""
+    out = np.full((len(crops.valid), 2), np.nan)
+    _ranges(*crops.part(slice(None)), *crops.size, out)
+    return out
+
+
+@numba.njit(nogil=True, cache=True)
+def _ranges(
+    frames: Array,
+    valid: Array,
+    index: Array,
+    y0: Array,
+    x0: Array,
+    rows: int,
+    columns: int,
+    out: Array,
+) -> None:
+    for k in range(valid.size):
+        if valid[k]:
+            low = high = np.float64(frames[index[k], y0[k], x0[k]])
+            for y in range(y0[k], y0[k] + rows):
+                for x in range(x0[k], x0[k] + columns):
+                    sample = np.float64(frames[index[k], y, x])
+                    low, high = min(low, sample), max(high, sample)
+            out[k, 0], out[k, 1] = low, high
 
 
 def column(values: ArrayLike, n: int) -> Array:

@@ -8,11 +8,12 @@ import numpy as np
 from numpy.typing import NDArray
 
 from smlm_dask.kernels.border import border_sums, remove_border_background
-from smlm_dask.kernels.crops import Crops, inside, place
+from smlm_dask.kernels.crops import Crops, inside, place, ranges
 from smlm_dask.kernels.photons import Sensor, likelihood_fits, weighted_sums
 from smlm_dask.kernels.projection import Background
 from smlm_dask.kernels.reason import Reason
 from smlm_dask.kernels.spots import Spline, Spots, Straight, Turned
+from smlm_dask.kernels.truncated import BELOW, BELOW_ADU
 
 __all__ = [
     "BORDER",
@@ -114,7 +115,9 @@ def integrate_weighted(
     spots, shaped = _spots(rows, size, pixel, own, psf)
     sums = weighted_sums(crops, background, spots)
     photons = sums[:, 0] * scale
-    status = _status(photons, crops, np.isfinite(scale), sums[:, 1], shaped)
+    spoilt = _spoilt(crops, block.dtype)
+    photons[spoilt > 0] = np.nan
+    status = _status(photons, crops, np.isfinite(scale), sums[:, 1], shaped, spoilt)
     return np.column_stack([photons, sums[:, 1:], status])
 
 
@@ -153,7 +156,10 @@ def integrate_likelihood(
     error = rows[:, 6] * (1.0 if knowledge.relative else quantum_efficiency)
     fits = likelihood_fits(crops, background, sensor, spots, error, **knowledge._asdict())
     fits[:, :4] /= quantum_efficiency if gain > 0 else np.nan
-    status = _status(fits[:, :5].sum(axis=1), crops, np.isfinite(scale), fits[:, 5], shaped)
+    least = np.min(dark) - BELOW * np.sqrt(np.max(read)) / gain - BELOW_ADU
+    spoilt = _spoilt(crops, block.dtype, -np.inf if unknown or dark is not offset else least)
+    fits[spoilt > 0, :5] = np.nan
+    status = _status(fits[:, :5].sum(axis=1), crops, np.isfinite(scale), fits[:, 5], shaped, spoilt)
     fits[status != Reason.OK, :5] = np.nan
     return np.column_stack([fits[:, :5], status])
 
@@ -209,12 +215,25 @@ def _spots(
     return Turned(n, size, pixel, mu_y, mu_x, *blurred, theta), shaped
 
 
+def _spoilt(crops: Crops, dtype: np.dtype[Any], least: float = -np.inf) -> Array:
+    """Why the samples of each crop are not those of a camera, 0 where they may be.
+
+    A frame that was dropped has one value; light at the top of the type was brighter; what is far below the
+    offset (``least``) was never measured.
+    """
+    low, high = ranges(crops).T
+    most = np.iinfo(dtype).max if dtype.kind in "iu" else np.inf
+    reason = np.where((low < least) | (high >= most), Reason.CLIPPED, Reason.OK)
+    return np.where(low == high, Reason.CONSTANT_SIGNAL, reason)
+
+
 def _status(
     photons: Array,
     crops: Crops,
     gain: Array | bool,
     psf_sum: Array | None = None,
     shaped: Array | None = None,
+    spoilt: Array | None = None,
 ) -> NDArray[np.float64]:
     """Why photons are NaN; ``gain`` says where the camera's gain is not what is missing."""
     known = np.isfinite(photons)
@@ -224,6 +243,8 @@ def _status(
         status[lost & (psf_sum == 0)] = Reason.NO_OVERLAP_WITH_PSF
     if shaped is not None:
         status[lost & ~shaped] = Reason.NO_PSF
+    if spoilt is not None:
+        status = np.where(lost & (spoilt > 0), spoilt, status)
     y0, x0 = np.asarray(crops.y0), np.asarray(crops.x0)
     status[~inside(y0, x0, crops.size, crops.frames.shape[1:])] = Reason.CROP_LEAVES_FRAME
     return status

@@ -17,8 +17,10 @@ __all__ = [
     "distances",
     "extremes",
     "frame_medians",
+    "live_frames",
     "local_median",
     "pair_variance",
+    "repeats",
     "spread",
     "surroundings",
     "variance_error",
@@ -50,6 +52,21 @@ def ceiling_of(frames: Frames, high: Doubles) -> float:
     at_top = sum(np.count_nonzero(f == top) for f in full)
     below = sum(np.count_nonzero((f < top) & (f >= top - step)) for f in full)
     return top if at_top >= 8 and at_top > below else math.inf
+
+
+def repeats(frames: Frames) -> Mask:
+    """Which frames are the one before once more: no camera's noise does that."""
+    again = np.zeros(len(frames), np.bool_)
+    if frames.size:
+        some = (frames[1:, 0] == frames[:-1, 0]).all(axis=1)  # the first row tells nearly always
+        again[1:] = [bool(s) and np.array_equal(*frames[i : i + 2]) for i, s in enumerate(some)]
+    return again
+
+
+def live_frames(frames: Frames) -> Doubles:
+    """1 for frames that a camera took, 0 for those of one value and for repeats: (frame,)."""
+    low, high = extremes(frames)
+    return np.asarray((low != high) & ~repeats(frames), "f8")
 
 
 def frame_medians(frames: Frames) -> NDArray[np.float32]:

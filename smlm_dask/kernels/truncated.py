@@ -22,7 +22,7 @@ from numpy.typing import NDArray
 from smlm_dask.kernels.coarse import FINENESS, expected_means
 from smlm_dask.kernels.selection import bands, load_band, rank
 
-__all__ = ["LIMITS", "first_image", "truncated_means"]
+__all__ = ["LIMITS", "first_image", "truncated_means", "usable"]
 
 Array = NDArray[Any]
 
@@ -34,7 +34,10 @@ UNROLL = 8
 MOST_LEFT = 0.5  # share of a step that the next may seem to be
 QUARTILE = 0.6745  # of a standard normal variable, from its median
 NEVER = 1e30  # a sample above every limit
-DIMMEST = 0.1  # brightness of a frame by which its samples are divided at most
+DIMMEST = 0.1  # of the usual brightness: a frame that is dimmer, or so much brighter, is not used
+# A sample further below the camera's offset is none: of a frame that was dropped, or of a dead pixel.
+BELOW, BELOW_ADU = 10.0, 10.0  # standard deviations without light, and adu
+LEAST_USED = 0.1  # share of the samples of a pixel
 FINE = 20.0  # steps to an electron that stand for no steps
 ROUNDING = 1 / 12  # variance of what rounding to whole adu adds, adu2
 
@@ -64,16 +67,41 @@ def first_image(frames: Array, gain: Any, offset: Any, variance: Any) -> NDArray
     The median itself is light of an emitter where one is on in half of the frames, and a truncated mean
     that begins there may stay there.
     """
-    few = frames[:: max(1, len(frames) // FIRST_FRAMES)]
-    quartile = rank(few, len(few) // 4).astype(np.float32)
-    shape = quartile.shape
+    few, shape = frames[:: max(1, len(frames) // FIRST_FRAMES)], frames.shape[1:]
     gain, offset, variance = (_map(m, shape) for m in (gain, offset, variance))
+    quartile = rank(_raised(few, offset, variance), len(few) // 4).astype(np.float32)
     level = quartile
     for _ in range(3):
         with np.errstate(invalid="ignore"):  # a camera of which nothing is known
             light = np.maximum(level - offset, 0)
             level = quartile + np.float32(QUARTILE) * np.sqrt(light / gain + variance + ROUNDING)
     return np.asarray(level, np.float32)
+
+
+def usable(brightness: Array) -> NDArray[np.bool_]:
+    """Whether the light of each frame is near enough to what is usual."""
+    middle = np.median(brightness) if len(brightness) else 1.0
+    used = (brightness > DIMMEST * middle) & (brightness * DIMMEST < middle)
+    return np.asarray(used if used.any() else np.ones_like(used))
+
+
+def _raised(frames: Array, offset: Array, variance: Array) -> Array:
+    """Frames in which samples that are none stand above all others."""
+    with np.errstate(invalid="ignore"):
+        none = frames < offset - _depth(variance)
+    if not none.any():
+        return frames
+    return np.where(none, np.float32(NEVER) if frames.dtype.kind == "f" else _top(frames), frames)
+
+
+def _depth(variance: Array) -> Array:
+    return BELOW * np.sqrt(variance) + BELOW_ADU
+
+
+def _top(frames: Array) -> Any:
+    """The largest sample that there can be: the light was brighter, nobody knows how much."""
+    whole = frames.dtype.kind in "iu"
+    return frames.dtype.type(np.iinfo(frames.dtype).max if whole else np.inf)
 
 
 def truncated_means(
@@ -97,13 +125,17 @@ def truncated_means(
     ndarray of float32
         Row 0: light at a limit of one standard deviation, adu. Row 1: what the light rises from the
         lowest limit to the highest, adu. Row 2: share of the frames that are brighter than
-        background. NaN where a sample or a number is not finite.
+        background. NaN where a sample or a number is not finite, or few samples are any: frames much
+        dimmer or brighter than is usual, samples far below the offset or at the top of their type are
+        left out.
     """
     shape = frames.shape[1:]
     out = np.full((3, *shape), np.nan, np.float32)
     maps = [_map(m, shape) for m in (gain, offset, variance, start)]
-    mean = float(np.mean(brightness)) if len(frames) else 1.0
-    inverse = (1 / np.maximum(brightness / mean, DIMMEST)).astype(np.float32)
+    used = usable(brightness)
+    mean = float(np.mean(brightness[used])) if len(frames) else 1.0
+    with np.errstate(divide="ignore"):
+        inverse = np.where(used, 1 / (brightness / mean), 0).astype(np.float32)
     known = np.isfinite(maps[0]) & np.isfinite(maps[2]) & (maps[0] > 0)
     maps[3] = np.where(known, maps[1] + (maps[3] - maps[1]) * np.float32(mean), np.nan)
     band, table = np.empty((0, 0)), _table(frames, gain, offset, variance)
@@ -115,7 +147,8 @@ def truncated_means(
         here = out[:, rows, columns]
         found = np.empty((3, band.shape[1]), np.float32)
         own = [_flat(m[rows, columns], band.shape[1]) for m in maps]
-        _of_band(band, inverse, own, table, found)
+        least = _flat(maps[1][rows, columns] - _depth(maps[2][rows, columns]), band.shape[1])
+        _of_band(band, inverse, [*own, least.astype(np.float32)], table, found)
         here[...] = found[:, : part[0].size].reshape(here.shape)
     return out
 
@@ -146,14 +179,16 @@ def _table(frames: Array, gain: Any, offset: Any, variance: Any) -> NDArray[np.f
 
 def _of_band(band: Array, inverse: Array, own: list[Array], table: Array, found: Array) -> None:
     """Real numbers have no step of one adu: they are put into small steps of an electron."""
-    gain, offset, variance, start = own
+    gain, offset, variance, start, least = own
     if band.dtype.char in "bBhH":
-        return _band_means(band, inverse, gain, offset, variance, start, table, found)
+        most, camera = np.float32(_top(band)), (gain, offset, variance)
+        return _band_means(band, inverse, *camera, start, least, most, table, found)
     scale = FINE * gain if table.shape[-1] == 0 else np.ones_like(gain)
     band = band.astype(np.float32) * scale
     start = np.where(np.isfinite(band).all(axis=0), start, np.nan).astype(np.float32)
-    gain, offset, variance, start = gain / scale, offset * scale, variance * scale**2, start * scale
-    _band_means(band, inverse, gain, offset, variance, start, table, found)
+    camera = gain / scale, offset * scale, variance * scale**2
+    start, least, most = start * scale, least * scale, np.float32(np.inf)
+    _band_means(band, inverse, *camera, start, least, most, table, found)
     found[:2] /= scale
     return None
 
@@ -166,16 +201,19 @@ def _band_means(
     offset: Array,
     variance: Array,
     start: Array,
+    least: Array,
+    most: Any,
     table: Array,
     out: Array,
 ) -> None:
     frames, pixels = band.shape
+    used = np.empty(WIDTH, np.float32)
     tile = np.empty((-(-frames // UNROLL), UNROLL, WIDTH), np.float32)
     levels, counts = np.empty((3, WIDTH), np.float32), np.empty((3, WIDTH), np.float32)
     base = np.empty(WIDTH, np.float32)
     for first in range(0, pixels, WIDTH):
         part = slice(first, min(first + WIDTH, pixels))
-        _cut(band, part, inverse, offset, start, base, tile)
+        _cut(band, part, inverse, offset, start, least, most, base, tile, used)
         levels[:] = 0
         own = gain[part], variance[part]
         before = 2
@@ -183,7 +221,7 @@ def _band_means(
             levels[c] = levels[before]
             _approach(tile, c, base, own[0], own[1], table[c], levels[c], counts[c])
             before = c
-        _write(levels, base, own[0], own[1], table[1], counts, frames, out[:, part])
+        _write(levels, base, own[0], own[1], table[1], counts, frames, used, out[:, part])
 
 
 @njit(nogil=True, cache=True, error_model="numpy")
@@ -217,18 +255,28 @@ def _cut(
     inverse: Array,
     offset: Array,
     start: Array,
+    least: Array,
+    most: Any,
     base: Array,
     tile: Array,
+    used: Array,
 ) -> None:
-    """Lower ends of the steps of a tile's samples, less where its light starts from."""
-    low, half = offset[part].copy(), np.float32(0.5)
+    """Lower ends of the steps of a tile's samples, less where its light starts from; how many are used."""
+    low, half, none = offset[part].copy(), np.float32(0.5), np.float32(NEVER)
+    floor, one, zero = least[part].copy(), np.float32(1), np.float32(0)
     begin = start[part] - low
+    used[:] = 0
     tile[-1] = NEVER  # fills the last step
     for t in range(band.shape[0]):
         source, scale = band[t, part], inverse[t]
         target = tile[t // UNROLL, t % UNROLL]
-        for j in range(source.size):
-            target[j] = (np.float32(source[j]) - low[j]) * scale - (begin[j] + half)
+        for j in range(source.size if scale > zero else 0):
+            x = np.float32(source[j])
+            good = (x >= floor[j]) & (x < most)
+            target[j] = (x - low[j]) * scale - (begin[j] + half) if good else none
+            used[j] += one if good else zero
+        if not scale > zero:
+            target[:] = none
     base[: begin.size] = begin
 
 
@@ -330,6 +378,7 @@ def _write(
     table: Array,
     counts: Array,
     frames: int,
+    used: Array,
     out: Array,
 ) -> None:
     noise, share = np.empty(gain.size, np.float32), np.empty(gain.size, np.float32)
@@ -339,4 +388,6 @@ def _write(
     for j in range(gain.size):
         out[0, j] = light[j]
         out[1, j] = levels[2, j] - levels[0, j]
-        out[2, j] = 1 - counts[1, j] / (frames * share[j]) + 0 * light[j]
+        out[2, j] = 1 - counts[1, j] / (used[j] * share[j]) + 0 * light[j]
+        if used[j] < np.float32(LEAST_USED) * frames:
+            out[:, j] = np.nan

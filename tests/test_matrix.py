@@ -6,6 +6,7 @@ import pytest
 
 import smlm_dask
 from tests import matrix
+from tests.matrix import movies
 from tests.matrix.__main__ import page
 
 ROWS = [(module.TITLE, row) for module in matrix.modules() for row in module.ROWS]
@@ -17,6 +18,12 @@ def test_row(tmp_path, title, row):
     folder = tmp_path / "given"
     folder.mkdir()
     row.verdict.check(matrix.outcome(row, folder), folder / row.name)
+
+
+@pytest.mark.filterwarnings("ignore")
+@pytest.mark.parametrize("row", movies.ROWS, ids=[row.what for row in movies.ROWS])
+def test_movie(row):
+    assert row.outcome() == row.said
 
 
 def test_rows_have_names_of_their_own():

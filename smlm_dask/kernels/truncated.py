@@ -37,6 +37,7 @@ NEVER = 1e30  # a sample above every limit
 DIMMEST = 0.1  # of the usual brightness: a frame that is dimmer, or so much brighter, is not used
 # A sample further below the camera's offset is none: of a frame that was dropped, or of a dead pixel.
 BELOW, BELOW_ADU = 10.0, 10.0  # standard deviations without light, and adu
+LEAST_NOISE, FEWEST_STUCK = 0.5, 10  # adu: a pixel with more must change in so many frames
 LEAST_USED = 0.1  # share of the samples of a pixel
 FINE = 20.0  # steps to an electron that stand for no steps
 ROUNDING = 1 / 12  # variance of what rounding to whole adu adds, adu2
@@ -125,9 +126,9 @@ def truncated_means(
     ndarray of float32
         Row 0: light at a limit of one standard deviation, adu. Row 1: what the light rises from the
         lowest limit to the highest, adu. Row 2: share of the frames that are brighter than
-        background. NaN where a sample or a number is not finite, or few samples are any: frames much
-        dimmer or brighter than is usual, samples far below the offset or at the top of their type are
-        left out.
+        background. NaN where a sample or a number is not finite, a pixel never changes, or few samples
+        are any: frames much dimmer or brighter than is usual, samples far below the offset or at the top
+        of their type are left out.
     """
     shape = frames.shape[1:]
     out = np.full((3, *shape), np.nan, np.float32)
@@ -180,6 +181,7 @@ def _table(frames: Array, gain: Any, offset: Any, variance: Any) -> NDArray[np.f
 def _of_band(band: Array, inverse: Array, own: list[Array], table: Array, found: Array) -> None:
     """Real numbers have no step of one adu: they are put into small steps of an electron."""
     gain, offset, variance, start, least = own
+    start[_stuck(band, offset, variance, start, gain)] = np.nan
     if band.dtype.char in "bBhH":
         most, camera = np.float32(_top(band)), (gain, offset, variance)
         return _band_means(band, inverse, *camera, start, least, most, table, found)
@@ -191,6 +193,19 @@ def _of_band(band: Array, inverse: Array, own: list[Array], table: Array, found:
     _band_means(band, inverse, *camera, start, least, most, table, found)
     found[:2] /= scale
     return None
+
+
+def _stuck(
+    band: Array, offset: Array, variance: Array, start: Array, gain: Array
+) -> NDArray[np.int64]:
+    """Pixels that never change, though their noise is above half an adu."""
+    if len(band) < FEWEST_STUCK:
+        return np.empty(0, np.int64)
+    first, middle, last = (band[len(band) * i // 2 - (i > 1)] for i in range(3))
+    with np.errstate(invalid="ignore"):
+        noisy = np.maximum(start - offset, 0) / gain + variance > LEAST_NOISE**2
+        few = np.flatnonzero((first == middle) & (first == last) & noisy)
+    return few[(band[:, few] == first[few]).all(axis=0)]
 
 
 @njit(nogil=True, cache=True, error_model="numpy")

@@ -106,7 +106,7 @@ class Format(BackendEntrypoint):
         movie = xr.Variable(DIMS, data, attrs, encoding)
         size = known.pixel_size if pixel_size is None else pixel_size
         step = known.frame_time if frame_time is None else frame_time
-        coords = label(reader.shape, size, step, reader.index())
+        coords = label(reader.shape, size, step, _index(reader))
         dropped = {drop_variables} if isinstance(drop_variables, str) else set(drop_variables or ())
         return xr.Dataset({"movie": movie}, coords).drop_vars(dropped, errors="ignore")
 
@@ -115,6 +115,15 @@ class Format(BackendEntrypoint):
         if not isinstance(filename_or_obj, str | os.PathLike) or not self.suffixes:
             return False
         return str(filename_or_obj).lower().endswith(self.suffixes)
+
+
+def _index(reader: Reader) -> Mapping[str, Any]:
+    try:
+        return reader.index()
+    except SmlmError:
+        raise
+    except Exception as error:  # as in open_reader
+        raise unreadable(reader.path, error) from error
 
 
 def _full_path(path: Any) -> str:

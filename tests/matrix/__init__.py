@@ -100,6 +100,7 @@ def outcome(row: Row, folder: Path) -> Any:
 
 
 def modules() -> list[ModuleType]:
-    """The modules with rows, in the order of their names."""
+    """The modules with files, in the order of their names."""
     names = sorted(m.name for m in pkgutil.iter_modules(__path__) if not m.name.startswith("_"))
-    return [importlib.import_module(f"{__name__}.{name}") for name in names]
+    found = [importlib.import_module(f"{__name__}.{name}") for name in names]
+    return [module for module in found if hasattr(module, "TITLE")]

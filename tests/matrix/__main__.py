@@ -5,6 +5,7 @@ from __future__ import annotations
 import sys
 
 from tests import matrix
+from tests.matrix import movies
 
 HEAD = """# Bad input
 
@@ -17,13 +18,29 @@ format with checksums.
 """
 
 
+MOVIES = """
+## What is in a movie
+
+What each block makes of a movie of blinking emitters (`ramp`: of steady light) that was spoilt: *right*
+within its error, NaN with its `status`, or an error. **not seen**: the median ranks the samples of a window
+as they are, with those of frames that were dropped or repeated; `estimate_background` with the camera's
+numbers does not.
+"""
+
+
 def page() -> str:
     """The whole page."""
     parts = [HEAD.rstrip()]
     for module in matrix.modules():
         rows = [f"| {row.what} | {row.verdict} |" for row in module.ROWS]
         parts += [f"\n## {module.TITLE}\n", "| input | what becomes of it |", "|---|---|", *rows]
-    return "\n".join(parts) + "\n"
+    head = f"| movie | {' | '.join(movies.BLOCKS)} |\n|---|{'---|' * len(movies.BLOCKS)}"
+    return "\n".join([*parts, MOVIES, head, *map(_cells, movies.ROWS)]) + "\n"
+
+
+def _cells(row: movies.Content) -> str:
+    words = [row.said] * len(movies.BLOCKS) if isinstance(row.said, str) else row.said
+    return f"| {row.what} | {' | '.join(words)} |"
 
 
 if __name__ == "__main__":

@@ -565,6 +565,24 @@ ROWS = [
         Refused(FrameCountError, "23 pages"),
     ),
     Row(
+        "OME: planes begin at page 1",
+        "a.ome.tif",
+        lambda p: lying(p, told(), '<TiffData IFD="1" PlaneCount="23"/>'),
+        Refused(FrameCountError, "23 pages"),
+    ),
+    Row(
+        "OME: planes begin at page -1",
+        "a.ome.tif",
+        lambda p: lying(p, told(), '<TiffData IFD="-1" PlaneCount="23"/>'),
+        Refused(FrameCountError, "23 pages"),
+    ),
+    Row(
+        "OME: no planes are told",
+        "a.ome.tif",
+        lambda p: lying(p, told(), ""),
+        Refused(FrameCountError, "23 pages"),
+    ),
+    Row(
         "OME: SizeT -1",
         "a.ome.tif",
         lambda p: lying(p, told((-1, 1, 1, 12, 17))),

@@ -10,6 +10,7 @@ from __future__ import annotations
 import itertools
 import math
 from collections.abc import Iterator, Sequence
+from os.path import islink
 from pathlib import Path
 from typing import Any
 
@@ -102,9 +103,9 @@ class _Files:
     def check_inside(self, places: Iterator[Place]) -> None:
         """Refuse chunks whose files are links out of the store."""
         names = dict.fromkeys(map(self.file_of, places))
-        # Folders are shared: each is looked at once.
+        # Folders are shared: each is looked at once; Path.is_symlink takes five times as long.
         parts = {name[:at] for name in names for at in _ends(name)}
-        links = [part for part in parts if Path(self.path, part).is_symlink()]
+        links = [part for part in parts if islink(f"{self.path}/{part}")]  # noqa: PTH114
         check_links(self.path, *links)
 
     def check_stored(self, place: Place) -> None:

@@ -311,10 +311,10 @@ def _truncated(
     noise = window, shot, variance
     settled = _graph.neighbour_map(_settle, means, 0, joint, *noise, lead=(3,), dtype="f4")
     light = _graph.neighbour_map(repair, settled, NEIGHBOURS, *noise, lead=(2,), dtype="f4")
+    levels = _graph.frame_reduce(image_level, light[:, 0], light.shape[2], dtype="f8")
     index, share = mix(data.shape[0], starts, window)
     scale: Any = np.ones(len(index))
     if flicker:
-        levels = _graph.frame_reduce(image_level, light[:, 0], light.shape[2], dtype="f8")
         scale = _graph.between_windows(
             relative_brightness, bright, levels, starts.tolist(), index, share
         )
@@ -329,7 +329,7 @@ def _truncated(
         "contamination": (images, settled[:, 1]),
         "window_start": (("window",), starts),
         "window_stop": (("window",), starts + window),
-        "status": ((), _graph.finish(_status, *numbers, dtype="u1")),
+        "status": ((), _graph.finish(_status, levels, *numbers, dtype="u1")),
     }
 
 
@@ -343,9 +343,10 @@ def _lifted(light: Any, _: int, offset: Any) -> NDArray[np.float32]:
     return np.asarray(light[0][0] + np.asarray(offset, "f4"))
 
 
-def _status(gain: Any, *others: Any) -> NDArray[np.uint8]:
+def _status(levels: Any, gain: Any, *others: Any) -> NDArray[np.uint8]:
     known = all(np.isfinite(n).any() for n in (gain, *others)) and np.nanmax(gain) > 0
-    return np.asarray(Reason.OK if known else Reason.NO_GAIN, np.uint8)
+    lost = Reason.OK if np.isfinite(levels).any() else Reason.NOT_FINITE
+    return np.asarray(lost if known else Reason.NO_GAIN, np.uint8)
 
 
 def background_sparse_median(

@@ -13,6 +13,7 @@ from smlm_dask.check import choice, number, whole_number
 from smlm_dask.errors import ParameterError
 from smlm_dask.kernels import corner, corner_line, ramp, rim
 from smlm_dask.kernels.gain import robust_moments, robust_variance, transfer_curve
+from smlm_dask.kernels.pixels import live_frames
 from smlm_dask.kernels.reason import Reason
 from smlm_dask.movie import check_movie, select_map
 from smlm_dask.variables import to_dataset
@@ -271,7 +272,9 @@ def _ramp(movie: xr.DataArray, window: int | None, known: Known) -> Values:
     count = max(1, (len(movie) + (window or 0) // 2) // (window or len(movie)))
     length = len(movie) // count  # equal windows that leave out less than one frame each
     starts = range(0, count * length, length)
-    moments = _graph.window_map(ramp.ramp_moments, data, starts, length, lead=(2,), dtype="f8")
+    live = _graph.window_numbers(live_frames, data, starts, length, 1)
+    windows = data, starts, length
+    moments = _graph.window_map(ramp.ramp_moments, *windows, lead=(2,), dtype="f8", each=[live])
     mean = _graph.total(moments) / len(moments)
     shape, pairs = (len(corner_line.NUMBERS) + 3 * ramp.BINS,), count * (length - 1)
     packed = _graph.finish(ramp.ramp_gain, mean, *known, pairs, shape=shape)

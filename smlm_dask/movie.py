@@ -92,8 +92,9 @@ def open_movie(
 
     Notes
     -----
-    A zarr chunk that is missing reads as the fill value: a store whose writing was interrupted
-    opens without complaint. Uncompressed and LZW data carry no checksum, so that flipped bits pass.
+    What is damaged raises when it is read, by the frame or chunk. Uncompressed, LZW and blosc data carry
+    no checksum, so that flipped bits pass. A zarr chunk that is missing is an error, though zarr leaves
+    out those that are black: if they are meant, open the array yourself and pass it to `as_movie`.
 
     Examples
     --------

@@ -92,36 +92,38 @@ def window_numbers(
     starts: Sequence[int],
     length: int,
     step: int,
-    images: Array,
+    images: Array | None = None,
     *maps: Any,
 ) -> Array:
     """``kernel(frames[start:start + length], image, *maps)`` of every ``step``-th row: (window, length).
 
-    ``images`` (window, y, x) and ``maps``, (y, x) or numbers, are thinned alike. Frames are whole, so the
-    numbers do not depend on how they are cut; the rows are picked before windows are put together.
+    ``images`` (window, y, x), if there are any, and ``maps``, (y, x) or numbers, are thinned alike. Frames
+    are whole, so the numbers do not depend on how they are cut; the rows are picked before windows are
+    put together.
     """
     rows = slice(None, None, step)
     if data.numblocks[1:] != (1, 1):
         data, rows = data[:, rows].rechunk({1: -1, 2: -1}), slice(None)
-    images, maps = one_image_each(images), tuple(whole(m) for m in maps)
-    name = named(kernel, data, list(starts), length, step, images, *maps)
+    beside = [] if images is None else [one_image_each(images)]
+    maps = tuple(whole(m) for m in maps)
+    name = named(kernel, data, list(starts), length, step, *beside, *maps)
     begins = edges(data.chunks[0]).tolist()
     tasks: Tasks = {}
     for j, start in enumerate(starts):
         parts, frames = parts_of(data, begins, start, length, (0, 0))
         left, key = len(begins) - bisect_right(begins, start), (name, j, 0)
-        own = [block(images, j, 0, 0), *map(argument, maps)]
+        own = [*(block(images, j, 0, 0) for images in beside), *map(argument, maps)]
         count = len(own)
         tasks[key] = placed(key, left, _thinned, kernel, frames, rows, step, count, *own, *parts)
     chunks = ((1,) * len(starts), (length,))
-    return build(name, tasks, [data, images, *maps, LADDER], chunks, "f8")
+    return build(name, tasks, [data, *beside, *maps, LADDER], chunks, "f8")
 
 
 def _thinned(
     kernel: Kernel, frames: slice, rows: slice, step: int, count: int, *values: Any
 ) -> NDArray[np.float64]:
-    image, *maps = values[:count]
-    thin = [m[::step] if np.ndim(m) == 2 else m for m in (image[0], *maps)]
+    own = [v[0] if np.ndim(v) == 3 else v for v in values[:count]]
+    thin = [v[::step] if np.ndim(v) == 2 else v for v in own]
     return np.asarray(kernel(joined(values[count:], frames, rows), *thin))[np.newaxis]
 
 

@@ -127,7 +127,7 @@ def corner_sums(
     table, sums = np.zeros((GROUPS, KEYS, len(COLUMNS))), np.zeros((GROUPS, len(rim.COLUMNS)))
     if len(first) and min(frames.shape[1:]) > 2 * EDGE:
         skip = _Skip(bad, low, high, pixels.ceiling_of(frames, high))
-        used = np.flatnonzero(live[first] & live[first + 1])
+        used = np.flatnonzero(live[first] & live[first + 1] & ~pixels.repeats(frames)[first + 1])
         _fill(table, frames, first[used], group[used], skip, stride)
         few = used[:: max(1, -(-len(used) // rim_pairs))]
         _fill_rim(sums, frames, first[few], group[few], skip.ceiling)

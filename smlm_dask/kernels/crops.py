@@ -18,6 +18,7 @@ __all__ = [
     "gather",
     "inside",
     "place",
+    "ranges",
     "readable",
     "slices",
 ]
@@ -127,6 +128,28 @@ def _gather(frames: Array, valid: Array, index: Array, y0: Array, x0: Array, out
         for y in range(out.shape[1]):
             for x in range(out.shape[2]):
                 out[k, y, x] = frames[frame, top + np.uint64(y), left + np.uint64(x)]
+
+
+def ranges(crops: Crops, known: Array) -> Array:
+    """Least and largest sample of each crop among the pixels ``known`` (Y, X), (n, 2); NaN without any."""
+    out = np.full((len(crops.valid), 2), np.nan)
+    _ranges(crops.part(slice(None)), *crops.size, np.ascontiguousarray(known), out)
+    return out
+
+
+@numba.njit(nogil=True, cache=True)
+def _ranges(place: Place, rows: int, columns: int, known: Array, out: Array) -> None:
+    frames, valid, index, y0, x0 = place
+    for k in range(valid.size):
+        if valid[k]:
+            low, high = np.inf, -np.inf
+            for y in range(y0[k], y0[k] + rows):
+                for x in range(x0[k], x0[k] + columns):
+                    sample = np.float64(frames[index[k], y, x])
+                    low = min(low, sample) if known[y, x] else low
+                    high = max(high, sample) if known[y, x] else high
+            if low <= high:
+                out[k, 0], out[k, 1] = low, high
 
 
 def column(values: ArrayLike, n: int) -> Array:

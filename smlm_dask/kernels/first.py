@@ -8,6 +8,8 @@ import numpy as np
 from numba import njit
 from numpy.typing import NDArray
 
+from smlm_dask.kernels.pixels import least_sample
+
 __all__ = ["ROUNDING", "first_image"]
 
 Array = NDArray[Any]
@@ -25,7 +27,7 @@ def first_image(frames: Array, gain: Any, offset: Any, variance: Any) -> NDArray
 
     A median is light of an emitter where one is on in half of the frames, and a truncated mean that
     begins there may stay there. The fifth is the median of eleven minima of three frames: a
-    quarter of the work of a rank.
+    quarter of the work of a rank. Samples that no camera gives, of dropped frames, are not among them.
     """
     count, shape = len(frames), frames.shape[1:]
     if frames.size == 0:
@@ -38,7 +40,8 @@ def first_image(frames: Array, gain: Any, offset: Any, variance: Any) -> NDArray
     # The minima of a group are of frames far apart, not of one blink.
     order = places.reshape(EACH, GROUPS).T.ravel()
     gain, offset, variance = (flat_map(m, shape) for m in (gain, offset, variance))
-    _levels(frames.reshape(len(frames), -1), order, gain, offset, variance, level)
+    least = least_sample(offset, variance)
+    _levels(frames.reshape(len(frames), -1), order, gain, offset, variance, least, level)
     return level.reshape(shape)
 
 
@@ -49,26 +52,35 @@ def flat_map(values: Any, shape: tuple[int, ...]) -> NDArray[np.float32]:
 
 @njit(nogil=True, cache=True, error_model="numpy")
 def _levels(
-    frames: Array, order: Array, gain: Array, offset: Array, variance: Array, level: Array
+    frames: Array,
+    order: Array,
+    gain: Array,
+    offset: Array,
+    variance: Array,
+    least: Array,
+    level: Array,
 ) -> None:
-    least = np.empty((GROUPS, WIDTH), np.float32)
+    minima = np.empty((GROUPS, WIDTH), np.float32)
     for first in range(0, level.size, WIDTH):
         part = slice(first, min(first + WIDTH, level.size))
         for k in range(GROUPS):
-            _minimum(frames, order[k * EACH : (k + 1) * EACH], part, least[k])
+            _minimum(frames, order[k * EACH : (k + 1) * EACH], part, least[part], minima[k])
         for last in range(GROUPS - 1, GROUPS // 2 - 1, -1):
             for k in range(last):
-                _exchange(least[k], least[k + 1])
-        _lift(least[GROUPS // 2], gain[part], offset[part], variance[part], level[part])
+                _exchange(minima[k], minima[k + 1])
+        _lift(minima[GROUPS // 2], gain[part], offset[part], variance[part], level[part])
 
 
 @njit(nogil=True, cache=True, error_model="numpy")
-def _minimum(frames: Array, group: Array, part: slice, least: Array) -> None:
-    least[:] = np.inf
+def _minimum(frames: Array, group: Array, part: slice, least: Array, minimum: Array) -> None:
+    never = np.float32(np.inf)
+    minimum[:] = never
     for t in group:
         source = frames[t, part]
         for j in range(source.size):
-            least[j] = min(least[j], np.float32(source[j]))
+            x = np.float32(source[j])
+            x = x if x >= least[j] else never
+            minimum[j] = min(minimum[j], x)
 
 
 @njit(nogil=True, cache=True, error_model="numpy")

@@ -10,6 +10,7 @@ from numba import njit
 from numpy.typing import NDArray
 
 from smlm_dask.kernels.first import ROUNDING, flat_map
+from smlm_dask.kernels.truncated import usable
 
 __all__ = ["brightness", "image_level", "relative_brightness", "row_step"]
 
@@ -79,7 +80,7 @@ def brightness(
         maps = np.stack([m[::step] for m in (offset, 1 / light, shot, noise, weight)])
         pixels = frames[:, ::step].reshape(len(frames), -1)
         halves, whole = _clipped(pixels, rounds, maps.reshape(len(maps), -1), whole)
-    return _drawn(halves, whole) if np.isfinite(halves).all() and whole.mean() > 0 else one
+    return _drawn(halves, whole) if np.median(whole) > 0 else one
 
 
 def _middle(values: Array, known: Array) -> float:
@@ -87,11 +88,15 @@ def _middle(values: Array, known: Array) -> float:
 
 
 def _drawn(halves: Array, whole: Array) -> NDArray[np.float64]:
-    mean = whole.mean()
-    apart = halves - halves.mean(axis=0)
+    """Factors drawn towards their mean, but for frames without light, or with too much."""
+    used = usable(whole)
+    if not np.isfinite(halves[used]).all():
+        return np.ones(len(whole))
+    mean = whole[used].mean()
+    apart = halves[used] - halves[used].mean(axis=0)
     flicker = float(np.mean(apart[:, 0] * apart[:, 1]))
-    share = min(max(flicker / max(float(whole.var()), 1e-30), 0.0), 1.0)
-    return np.asarray(mean + share * (whole - mean))
+    share = min(max(flicker / max(float(whole[used].var()), 1e-30), 0.0), 1.0)
+    return np.where(used, mean + share * (whole - mean), whole)
 
 
 @njit(nogil=True, cache=True, error_model="numpy")
@@ -143,10 +148,11 @@ def _kept(factor: Any, own: Array, shot: Array, noise: Array, weight: Array) -> 
 
 
 def image_level(images: Array) -> NDArray[np.float64]:
-    """Mean of the known pixels of each image: ``(image, y, x) -> (image,)``."""
+    """Mean of the known pixels of each image, NaN if there are none: ``(image, y, x) -> (image,)``."""
     known = np.isfinite(images)
     total = np.where(known, images, 0).sum(axis=(1, 2), dtype=np.float64)
-    return np.asarray(total / np.maximum(known.sum(axis=(1, 2)), 1))
+    count = known.sum(axis=(1, 2))
+    return np.asarray(total / np.where(count > 0, count, np.nan))
 
 
 def relative_brightness(
@@ -178,7 +184,7 @@ def relative_brightness(
     """
     frame = begin + np.arange(len(share))
     later = share > 0.5
-    first, second = first / first.mean(), second / second.mean()
+    first, second = (b / b[usable(b)].mean() for b in (first, second))
     own = np.where(
         later,
         second[np.clip(frame - starts[1], 0, len(second) - 1)],

@@ -8,7 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from smlm_dask.kernels.border import border_sums, remove_border_background
-from smlm_dask.kernels.crops import Crops, inside, place
+from smlm_dask.kernels.crops import Crops, inside, place, ranges
 from smlm_dask.kernels.photons import (
     calibrated_borders,
     calibrated_sums,
@@ -16,6 +16,7 @@ from smlm_dask.kernels.photons import (
     likelihood_fits,
     weighted_sums,
 )
+from smlm_dask.kernels.pixels import least_sample
 from smlm_dask.kernels.projection import NONE, Background
 from smlm_dask.kernels.reason import Reason
 from smlm_dask.kernels.sensor import Sensor
@@ -152,7 +153,9 @@ def integrate_weighted(
     else:
         sums = weighted_sums(crops, _background(crops, light / scale, *under), spots)
         photons = sums[:, 0] * scale
-    status = _status(photons, crops, np.isfinite(scale).any(), sums[:, 1], shaped)
+    spoilt = _spoilt(crops, gain, block.dtype)
+    photons[spoilt > 0] = np.nan
+    status = _status(photons, crops, np.isfinite(scale).any(), sums[:, 1], shaped, spoilt)
     return np.column_stack([photons, sums[:, 1:], status])
 
 
@@ -210,17 +213,18 @@ def integrate_likelihood(
         spots, _ = _spots(every, *model[1:], every[:, 7])
         fits[some] = joint_fits(crowded, background, sensor, spots, begin, **told)
     fits[:, :4] /= quantum_efficiency
-    return _answers(fits, single, crops, np.any(gain > 0), shaped)
+    spoilt = _spoilt(crops, gain, block.dtype, _least(offset, variance))
+    return _answers(fits, single, crops, np.any(gain > 0), shaped, spoilt)
 
 
 def _answers(
-    fits: Array, single: Array, crops: Crops, gain: np.bool, shaped: Array
+    fits: Array, single: Array, crops: Crops, gain: np.bool, shaped: Array, spoilt: Array
 ) -> NDArray[np.float64]:
     """The columns of ``LIKELIHOOD``; ``single`` says which crops had an answer if fitted alone."""
     few = (fits[:, 6] > 0) & (fits[:, 6] < LEAST_SHARE)
     apart = ~single | np.isfinite(fits[:, 0])
-    fits[few] = np.nan
-    status = _status(fits[:, :5].sum(axis=1), crops, gain, fits[:, 5], shaped)
+    fits[few | (spoilt > 0)] = np.nan
+    status = _status(fits[:, :5].sum(axis=1), crops, gain, fits[:, 5], shaped, spoilt)
     status[(status == Reason.NOT_FINITE) & ~apart] = Reason.FIT_FAILED
     status[(status == Reason.NOT_FINITE) & few] = Reason.TOO_FEW_PIXELS
     fits[status != Reason.OK, :5] = np.nan
@@ -306,12 +310,38 @@ def _spots(
     return Turned(n, size, pixel, mu_y, mu_x, *blurred, theta), shaped
 
 
+def _least(offset: float | Array, variance: float | Array | None) -> Any:
+    """The lowest sample of any pixel of which the camera is known."""
+    least = least_sample(offset, np.nan if variance is None else variance)
+    return (
+        np.min(least, where=np.isfinite(least), initial=np.inf)
+        if np.isfinite(least).any()
+        else -np.inf
+    )
+
+
+def _spoilt(
+    crops: Crops, gain: float | Array, dtype: np.dtype[Any], least: float = -np.inf
+) -> Array:
+    """Why the samples of each crop are not those of a camera, 0 where they may be.
+
+    A frame that was dropped has one value; light at the top of the type was brighter; what is far below the
+    offset (``least``) was never measured. Pixels whose gain is not known count for nothing.
+    """
+    known = np.broadcast_to(np.isfinite(gain) if np.ndim(gain) else True, crops.frames.shape[1:])
+    low, high = ranges(crops, known).T
+    most = np.iinfo(dtype).max if dtype.kind in "iu" else np.inf
+    reason = np.where((low < least) | (high >= most), Reason.CLIPPED, Reason.OK)
+    return np.where(low == high, Reason.CONSTANT_SIGNAL, reason)
+
+
 def _status(
     photons: Array,
     crops: Crops,
     gain: Array | np.bool,
     psf_sum: Array | None = None,
     shaped: Array | None = None,
+    spoilt: Array | None = None,
 ) -> NDArray[np.float64]:
     """Why photons are NaN; ``gain`` says where the camera's gain is not what is missing."""
     known = np.isfinite(photons)
@@ -321,6 +351,8 @@ def _status(
         status[lost & (psf_sum == 0)] = Reason.NO_OVERLAP_WITH_PSF
     if shaped is not None:
         status[lost & ~shaped] = Reason.NO_PSF
+    if spoilt is not None:
+        status = np.where(lost & (spoilt > 0), spoilt, status)
     y0, x0 = np.asarray(crops.y0), np.asarray(crops.x0)
     status[~inside(y0, x0, crops.size, crops.frames.shape[1:])] = Reason.CROP_LEAVES_FRAME
     return status

@@ -18,8 +18,11 @@ __all__ = [
     "distances",
     "extremes",
     "frame_medians",
+    "least_sample",
+    "live_frames",
     "local_median",
     "pair_variance",
+    "repeats",
     "spread",
     "surroundings",
     "variance_error",
@@ -29,6 +32,8 @@ Frames: TypeAlias = NDArray[Any]
 Doubles: TypeAlias = NDArray[np.float64]
 Mask: TypeAlias = NDArray[np.bool_]
 
+# A sample further below the camera's offset is none: of a frame that was dropped, or of a dead pixel.
+BELOW, BELOW_ADU = 10.0, 10.0  # standard deviations without light, and adu
 ROUNDING = 1 / 12  # variance of a number that was rounded to a whole one
 
 
@@ -51,6 +56,27 @@ def ceiling_of(frames: Frames, high: Doubles) -> float:
     at_top = sum(np.count_nonzero(f == top) for f in full)
     below = sum(np.count_nonzero((f < top) & (f >= top - step)) for f in full)
     return top if at_top >= 8 and at_top > below else math.inf
+
+
+def repeats(frames: Frames) -> Mask:
+    """Which frames are the one before once more: no camera's noise does that."""
+    again = np.zeros(len(frames), np.bool_)
+    if frames.size:
+        some = (frames[1:, 0] == frames[:-1, 0]).all(axis=1)  # the first row tells nearly always
+        again[1:] = [bool(s) and np.array_equal(*frames[i : i + 2]) for i, s in enumerate(some)]
+    return again
+
+
+def live_frames(frames: Frames) -> Doubles:
+    """1 for frames that a camera took, 0 for those of one value and for repeats: (frame,)."""
+    low, high = extremes(frames)
+    return np.asarray((low != high) & ~repeats(frames), "f8")
+
+
+def least_sample(offset: Any, variance: Any) -> Any:
+    """The lowest sample that a camera may give, adu, from its level (adu) and noise (adu2) without light."""
+    with np.errstate(invalid="ignore"):
+        return offset - np.float32(BELOW) * np.sqrt(variance) - np.float32(BELOW_ADU)
 
 
 def frame_medians(frames: Frames) -> NDArray[np.float32]:

@@ -352,6 +352,7 @@ def width_shape(cells: Image, pixel_size: tuple[float, float], excluded: str) ->
         image = sums.sum(axis=(0, 1)) / pairs.sum(axis=(0, 1))
     middle = float(image[0, len(image) - 1])
     reason = Reason.OK if np.isfinite(image).all() else Reason.NOT_FINITE
+    reason = Reason.CLIPPED if np.isposinf(image).any() else reason
     reason = reason or (Reason.OK if middle > 0 else Reason.CONSTANT_SIGNAL)
     fit = fit_correlation(image, excluded) if reason == Reason.OK else None
     reason = reason or (Reason.FIT_FAILED if fit is None else Reason.OK)

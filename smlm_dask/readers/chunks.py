@@ -9,19 +9,21 @@ import numpy as np
 
 from smlm_dask._graph import chunk_bytes
 
-__all__ = ["MOST_CHUNKS", "count_chunks", "default_chunks"]
+__all__ = ["MOST_CHUNKS", "can_be_cut", "default_chunks"]
 
 WINDOW = 200  # frames in the default window of the blocks
 MOST_CHUNKS = 1_000_000
+MOST_BYTES = 2**34  # of a chunk: a false size must not fill the memory
 PIECES = 16  # a short movie is cut into at least as many chunks, if a window fits into each
 
 Shape = tuple[int, int, int]
 
 
-def count_chunks(shape: Shape, dtype: np.dtype[Any], stored: Shape) -> int:
-    """Count the chunks that ``default_chunks`` makes."""
+def can_be_cut(shape: Shape, dtype: np.dtype[Any], stored: Shape) -> bool:
+    """Tell whether ``default_chunks`` makes chunks that memory can hold, and not too many."""
     chunk = default_chunks(shape, dtype, stored)
-    return math.prod(-(-size // piece) for size, piece in zip(shape, chunk, strict=True))
+    count = math.prod(-(-size // piece) for size, piece in zip(shape, chunk, strict=True))
+    return count <= MOST_CHUNKS and math.prod(chunk) * dtype.itemsize <= MOST_BYTES
 
 
 def default_chunks(shape: Shape, dtype: np.dtype[Any], stored: Shape) -> Shape:

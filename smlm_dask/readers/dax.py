@@ -11,6 +11,7 @@ import numpy as np
 
 from smlm_dask.errors import FormatError, FrameCountError
 from smlm_dask.readers.axes import plan_axes
+from smlm_dask.readers.beside import beside
 from smlm_dask.readers.format import Format
 from smlm_dask.readers.raw import RawFrames, file_size, raw_stack
 from smlm_dask.readers.reader import Metadata
@@ -38,7 +39,7 @@ class DaxFormat(Format):
                 wanted=f"{sidecar}",
                 fix="copy the .inf file beside the .dax file",
             )
-        text = sidecar.read_text(errors="replace")
+        text = Path(beside(path, sidecar.name)).read_text(errors="replace")
         size = re.search(r"frame dimensions\s*=\s*(\d+)\s*x\s*(\d+)", text)
         count = re.search(r"number of frames\s*=\s*(\d+)", text)
         shape = (int(count[1]), int(size[2]), int(size[1])) if size and count else (0, 0, 0)

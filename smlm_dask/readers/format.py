@@ -8,18 +8,21 @@ from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any, ClassVar
 
+import numpy as np
 import xarray as xr
 from xarray.backends import BackendEntrypoint
 from xarray.core import indexing
 
 from smlm_dask.check import is_whole, shown
 from smlm_dask.errors import FormatError, ParameterError, SmlmError
-from smlm_dask.readers.chunks import MOST_CHUNKS, count_chunks, default_chunks
+from smlm_dask.readers.chunks import MOST_CHUNKS, can_be_cut, default_chunks
 from smlm_dask.readers.labels import DIMS, label
 from smlm_dask.readers.lazy import MovieArray, unreadable
 from smlm_dask.readers.reader import Reader
 
 __all__ = ["Format"]
+
+UNREAL = (np.dtype("f2"), np.dtype("g"))  # no compiled kernel takes them
 
 
 class Format(BackendEntrypoint):
@@ -104,7 +107,7 @@ class Format(BackendEntrypoint):
         movie = xr.Variable(DIMS, data, attrs, encoding)
         size = known.pixel_size if pixel_size is None else pixel_size
         step = known.frame_time if frame_time is None else frame_time
-        coords = label(reader.shape, size, step, reader.index())
+        coords = label(reader.shape, size, step, _index(reader))
         dropped = {drop_variables} if isinstance(drop_variables, str) else set(drop_variables or ())
         return xr.Dataset({"movie": movie}, coords).drop_vars(dropped, errors="ignore")
 
@@ -113,6 +116,15 @@ class Format(BackendEntrypoint):
         if not isinstance(filename_or_obj, str | os.PathLike) or not self.suffixes:
             return False
         return str(filename_or_obj).lower().endswith(self.suffixes)
+
+
+def _index(reader: Reader) -> Mapping[str, Any]:
+    try:
+        return reader.index()
+    except SmlmError:
+        raise
+    except Exception as error:  # as in open_reader
+        raise unreadable(reader.path, error) from error
 
 
 def _full_path(path: Any) -> str:
@@ -149,13 +161,15 @@ def _check_keywords(axes: Any, array: Any, select: Any) -> None:
 def _check(reader: Reader) -> Reader:
     if (
         reader.dtype.kind not in "iuf"
+        or reader.dtype in UNREAL
         or not all(reader.shape)
-        or count_chunks(reader.shape, reader.dtype, reader.chunk) > MOST_CHUNKS
+        or not can_be_cut(reader.shape, reader.dtype, reader.chunk)
     ):
         raise FormatError(
             reader.path,
             got=f"shape {reader.shape}, {reader.dtype}",
-            wanted=f"real numbers, no empty axis, at most {MOST_CHUNKS} chunks",
+            wanted="real numbers (integers, float32, float64), no empty axis, at most "
+            f"{MOST_CHUNKS} chunks that memory can hold",
             fix="the file is damaged, or no camera movie",
         )
     return reader

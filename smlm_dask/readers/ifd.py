@@ -20,7 +20,7 @@ from numpy.typing import NDArray
 
 from smlm_dask.errors import SourceCorruptError
 
-__all__ = ["Chains", "Pages", "list_pages"]
+__all__ = ["Chains", "Pages", "list_pages", "next_directory"]
 
 WIDTH, LENGTH, BITS, COMPRESSION, FILL_ORDER, PREDICTOR = 256, 257, 258, 259, 266, 317
 OFFSETS, COUNTS = 273, 279
@@ -44,6 +44,7 @@ SAME = (
 TYPE_BITS = {1: 8, 3: 16, 4: 32, 16: 64}
 MOST_TAGS = 4096
 BATCH = 16_384  # pages decoded together
+FURTHEST = 2**26  # bytes behind the last page in which another is looked for
 
 FIXED_VALUE = np.zeros(2**16, bool)
 FIXED_VALUE[list(SAME)] = True
@@ -120,6 +121,24 @@ def list_pages(path: str) -> Pages:
         raise _broken(path, 0, form.first)
     offset, data, nbytes, kind = np.concatenate(parts, axis=1)
     return Pages(offset, data, nbytes, kind, tuple(kinds), ">" if form.big_endian else "<")
+
+
+def next_directory(path: str, pages: Pages) -> int | None:
+    """Give the byte behind the last page at which one more directory begins, which no page points to.
+
+    It begins with as many tags as the last one, and with the same first tag.
+    """
+    last = int(pages.offset.max())
+    with Path(path).open("rb") as file:
+        form = _form(file.read(16))
+        file.seek(last)
+        begin = file.read(form.number.size + form.entry.itemsize)
+        table = form.number.unpack(begin[: form.number.size])[0] * form.entry.itemsize
+        behind = last + form.number.size + table + form.link.size
+        file.seek(max(behind, int((pages.data + pages.nbytes).max())))
+        at = file.tell()
+        found = file.read(FURTHEST).find(begin)
+    return None if found < 0 else at + found
 
 
 def _form(head: bytes) -> _Form:

@@ -17,6 +17,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from smlm_dask.errors import AxisError, FrameCountError, ParameterError, SourceCorruptError
+from smlm_dask.readers.beside import beside
 from smlm_dask.readers.ifd import Chains
 
 __all__ = ["EVERY_PAGE", "Planes", "choose", "ome_planes", "squeeze", "unequal_count"]
@@ -93,13 +94,13 @@ class _Image:
         self.axes = told["DimensionOrder"][::-1]
         self.shape = tuple(int(told[f"Size{letter}"]) for letter in self.axes)
         self.first = [f"First{letter}" for letter in self.axes[:3]]
-        self.folder = Path(path).parent
+        self.path = path
         self.names = {Path(path).name: 0}
         self.blocks = numbers_array("q")
 
     @property
     def files(self) -> tuple[str, ...]:
-        return tuple(str(self.folder / name) for name in self.names)
+        return tuple(beside(self.path, name) for name in self.names)
 
     def add(self, told: dict[str, str]) -> None:
         get = told.get
@@ -188,8 +189,9 @@ def _place(path: str, image: _Image, chains: Chains) -> Planes:
         raise unequal_count(path, len(chains[path]), [image.shape])
     file, page = np.zeros(total, np.int64), np.full(total, -1, np.int64)
     plane, number, first, count = np.array(image.blocks, np.int64).reshape(-1, 4).T
+    files = image.files
     for block in np.flatnonzero(count == 0).tolist():
-        name = image.files[number[block]]
+        name = files[number[block]]
         count[block] = len(chains[name]) - first[block] if Path(name).exists() else 0
     count = np.clip(count, 0, total)
     within = np.arange(count.sum()) - np.repeat(np.cumsum(count) - count, count)
@@ -197,7 +199,7 @@ def _place(path: str, image: _Image, chains: Chains) -> Planes:
     inside = (at >= 0) & (at < total)
     file[at[inside]] = np.repeat(number, count)[inside]
     page[at[inside]] = (np.repeat(first, count) + within)[inside]
-    return Planes(*squeeze(image.axes, image.shape), image.files, file, page)
+    return Planes(*squeeze(image.axes, image.shape), files, file, page)
 
 
 def _check(path: str, image: Planes, chains: Chains) -> Planes:

@@ -12,6 +12,7 @@ import yaml
 
 from smlm_dask.errors import FormatError, FrameCountError, SourceCorruptError
 from smlm_dask.readers.axes import plan_axes
+from smlm_dask.readers.beside import beside
 from smlm_dask.readers.format import Format
 from smlm_dask.readers.raw import RawFrames, file_size, raw_stack
 from smlm_dask.readers.reader import Metadata
@@ -34,7 +35,7 @@ class PicassoFormat(Format):
         self, path: str, axes: str | None, select: Mapping[str, int] | None, array: str | None
     ) -> RawFrames:
         """Open a ``.raw`` file as the first document of the ``.yaml`` file beside it tells."""
-        sidecar = Path(path).with_suffix(".yaml")
+        sidecar = Path(beside(path, Path(path).with_suffix(".yaml").name))
         told = _read(path, sidecar)
         shape, stored = _claim(told)
         if 0 in shape or math.prod(shape) * stored.itemsize != file_size(path):

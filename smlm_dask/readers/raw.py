@@ -82,12 +82,7 @@ def raw_frames(
     nbytes, end = math.prod(size) * stored.itemsize, file_size(path)
     cut = np.flatnonzero((starts < 0) | (starts > end - nbytes))
     if cut.size:
-        raise FrameCountError(
-            path,
-            got=f"{end} bytes, which end before frame {cut[0]} is complete",
-            wanted=f"{starts.size} frames of {size} {stored}",
-            fix="the file is truncated: copy it again from the source",
-        )
+        raise _truncated(path, int(cut[0]), starts.size, size, stored)
     dtype = stored.newbyteorder("=")
     shape, chunk = (starts.size, *size), (1, 1, size[1])
     return RawFrames(path, shape, dtype, chunk, stored, pack(starts), metadata=told or Metadata())
@@ -100,9 +95,35 @@ def raw_stack(
     stored: np.dtype[Any],
     offset: int,
     told: Metadata | None = None,
+    end: int | None = None,
 ) -> RawFrames:
-    """Make a reader of one C-ordered array of ``shape`` that starts at ``offset``."""
+    """Make a reader of one C-ordered array of ``shape`` from the byte ``offset``; ``end`` if it is known."""
     height, width = shape[-2:]
-    numbers = page_numbers(path, tuple(plan), shape)
-    starts = offset + numbers * (height * width * stored.itemsize)
+    nbytes, count = height * width * stored.itemsize, math.prod(shape[:-2])
+    if min(shape) < 0:
+        raise SourceCorruptError(
+            path, got=f"shape {tuple(shape)}", wanted="no size below 0", fix="copy the file again"
+        )
+    # Before any list of frames is made: a false number of them must not fill the memory.
+    if offset + count * nbytes > file_size(path):
+        raise _truncated(path, (file_size(path) - offset) // nbytes, count, shape[-2:], stored)
+    if end is not None and offset + count * nbytes != end:
+        raise FrameCountError(
+            path,
+            got=f"{end - offset - count * nbytes} bytes behind the {count} frames that it tells of",
+            wanted=f"nothing behind frames of {tuple(shape[-2:])} {stored}",
+            fix="copy or write the file again; its header is not true",
+        )
+    starts = offset + page_numbers(path, tuple(plan), shape) * nbytes
     return raw_frames(path, (height, width), stored, starts, told)
+
+
+def _truncated(
+    path: str, frame: int, count: int, size: Sequence[int], stored: np.dtype[Any]
+) -> FrameCountError:
+    return FrameCountError(
+        path,
+        got=f"{file_size(path)} bytes, which end before frame {frame} is complete",
+        wanted=f"{count} frames of {tuple(size)} {stored}",
+        fix="the file is truncated: copy it again from the source",
+    )

@@ -9,7 +9,7 @@ import numpy as np
 from smlm_dask.errors import FormatError
 from smlm_dask.readers.axes import plan_axes
 from smlm_dask.readers.format import Format
-from smlm_dask.readers.raw import RawFrames, raw_stack
+from smlm_dask.readers.raw import RawFrames, file_size, raw_stack
 from smlm_dask.readers.reader import Metadata
 from smlm_dask.readers.units import duration
 
@@ -41,8 +41,15 @@ class SpeFormat(Format):
         shape = (frames, height, width)
         plan = plan_axes(path, "tyx", shape, axes, select)
         light = duration(float(np.frombuffer(header, "<f4", 1, EXPOSURE_AT)[0]))
-        told = Metadata(exposure=light)
-        return raw_stack(path, plan, shape, np.dtype(SPE_TYPES[code]), SPE_HEADER, told)
+        told, end = Metadata(exposure=light), _end(path, header)
+        return raw_stack(path, plan, shape, np.dtype(SPE_TYPES[code]), SPE_HEADER, told, end)
+
+
+def _end(path: str, header: bytes) -> int:
+    """Where the frames end: at the text of version 3, which alone may stand behind them."""
+    text = int(np.frombuffer(header, "<u8", 1, 678)[0])
+    version = float(np.frombuffer(header, "<f4", 1, 1992)[0])
+    return text if version >= 3 and 0 < text <= file_size(path) else file_size(path)
 
 
 def _not_spe(path: str, got: str) -> FormatError:

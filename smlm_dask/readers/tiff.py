@@ -27,6 +27,7 @@ from smlm_dask.errors import (
     SourceCorruptError,
 )
 from smlm_dask.readers.axes import page_numbers, plan_axes
+from smlm_dask.readers.beside import beside
 from smlm_dask.readers.format import Format
 from smlm_dask.readers.ifd import (
     BITS,
@@ -38,6 +39,7 @@ from smlm_dask.readers.ifd import (
     Chains,
     Pages,
     list_pages,
+    next_directory,
 )
 from smlm_dask.readers.ome import EVERY_PAGE, Planes, choose, ome_planes, squeeze, unequal_count
 from smlm_dask.readers.raw import file_size, pack, raw_frames, raw_stack, unpack
@@ -70,11 +72,19 @@ class TiffFrames(Reader):
         return block
 
     def _page(self, tif: TiffFile, number: int, offset: int) -> NDArray[Any]:
-        tif.filehandle.seek(offset)
-        page = TiffPage(tif, number).asarray(maxworkers=1)
-        if (page.shape, page.dtype) != (self.shape[1:], self.dtype):
-            raise _unequal(self.path, number, f"{page.shape} {page.dtype}")
-        return page
+        try:
+            tif.filehandle.seek(offset)
+            page = TiffPage(tif, number)
+            # tifffile fills with zeros what a page does not hold.
+            pieces = math.prod(page.chunked), len(page.dataoffsets), len(page.databytecounts)
+            if len(set(pieces)) > 1 or not (all(page.dataoffsets) and all(page.databytecounts)):
+                raise ValueError(f"{len(page.dataoffsets)} of {pieces[0]} strips or tiles")
+            samples = page.asarray(maxworkers=1)
+        except Exception as error:
+            raise _undecodable(self.path, number, error) from error
+        if (samples.shape, samples.dtype) != (self.shape[1:], self.dtype):
+            raise _unequal(self.path, number, f"{samples.shape} {samples.dtype}")
+        return samples
 
 
 class TiffFormat(Format):
@@ -105,6 +115,7 @@ def _open(
         if isinstance(planes, TiffPageSeries):
             _frame(path, planes.keyframe)
             stored = np.dtype(planes.keyframe.dtype).newbyteorder(tif.byteorder)
+            _check_rest(path, tif, planes)
             return raw_stack(path, plan, planes.shape, stored, int(planes.dataoffset or 0), told)
     numbers = page_numbers(path, plan, planes.shape)
     reader = _scattered(planes, planes.file[numbers], planes.page[numbers], chains)
@@ -141,6 +152,7 @@ def _planes(
     if _every_page(tif, axes):
         if axes is None:
             _check_index(path, tif)
+            _check_end(path, tif, chains[path])
         choose(path, array, 1)
         return _in_order(path, "tyx", (len(chains[path]), *size))
     text = tif.ome_metadata if tif.is_ome and not tif.is_mmstack else None
@@ -154,6 +166,8 @@ def _planes(
     series = _series(path, tif, array, chains)
     if axes is None and series.kind in ("uniform", "generic"):
         _check_index(path, tif)
+        if tif.is_imagej or tif.is_shaped:  # tifffile does not believe what they say
+            raise unequal_count(path, len(chains[path]), [told[1]] if told else [])
     return _from_series(path, series, chains)
 
 
@@ -168,6 +182,18 @@ def _check_index(path: str, tif: TiffFile) -> None:
             got="frames of Micro-Manager without their index",
             wanted="the file NDTiff.index beside it, or the index map at the end of a stack",
             fix=f"copy the whole folder again; {EVERY_PAGE}",
+        )
+
+
+def _check_end(path: str, tif: TiffFile, pages: Pages) -> None:
+    """Refuse a chain of pages that ends before the file does: nothing else tells their number."""
+    lost = None if 330 in tif.pages.first.tags else next_directory(path, pages)
+    if lost is not None:
+        raise FrameCountError(
+            path,
+            got=f"{len(pages)} pages, and behind them at byte {lost} another that none points to",
+            wanted="an unbroken chain of pages",
+            fix=f"copy or write the file again; {EVERY_PAGE} in the chain",
         )
 
 
@@ -212,6 +238,8 @@ def _told(tif: TiffFile) -> tuple[str, tuple[int, ...]] | None:
 
 
 def _series(path: str, tif: TiffFile, array: str | None, chains: Chains) -> TiffPageSeries:
+    for name in _ndtiff_names(path) if tif.is_ndtiff else ():
+        beside(path, name)  # before tifffile opens them
     count, series = len(chains[path]), tif.series
     # A series in one piece has all its pages, and looking at each would take seconds.
     scattered = [page for one in series if one.dataoffset is None for page in one.pages]
@@ -219,9 +247,24 @@ def _series(path: str, tif: TiffFile, array: str | None, chains: Chains) -> Tiff
     told = sum(len(one) for one in series if one.dataoffset is not None)
     told += sum(page is not None and page.parent is tif for page in scattered)
     number = choose(path, array, len(series))
-    if missing or 1 < count != told:
+    held = [
+        one.dataoffset is not None or one.size == len(one) * one.keyframe.size for one in series
+    ]
+    if missing or 1 < count != told or not all(held):
         raise unequal_count(path, count, [one.shape for one in series])
     return series[number]
+
+
+def _ndtiff_names(path: str) -> set[str]:
+    """Names of the files in NDTiff.index: length and axes, length and name, 8 numbers each."""
+    index, at, names = Path(path).with_name("NDTiff.index"), 0, set()
+    data = index.read_bytes() if index.exists() else b""
+    while at < len(data):
+        at += 4 + int.from_bytes(data[at : at + 4], "little")
+        size = int.from_bytes(data[at : at + 4], "little")
+        names.add(data[at + 4 : at + 4 + size].decode(errors="replace"))
+        at += 4 + size + 32
+    return names
 
 
 def _from_series(path: str, series: TiffPageSeries, chains: Chains) -> Planes | TiffPageSeries:
@@ -241,6 +284,19 @@ def _from_series(path: str, series: TiffPageSeries, chains: Chains) -> Planes | 
         here = np.flatnonzero(file == number)
         page[here] = _find(name, [pages[at] for at in here.tolist()], chains[name])
     return Planes(series.axes, series.shape, files, file, page)
+
+
+def _check_rest(path: str, tif: TiffFile, series: TiffPageSeries) -> None:
+    """Refuse frames behind those that ImageJ tells of: above 4 GB its text alone has their number."""
+    rest = file_size(path) - int(series.dataoffset or 0) - series.nbytes
+    if tif.is_imagej and len(tif.pages) == 1 and rest >= series.keyframe.nbytes:
+        count = (series.nbytes + rest) // series.keyframe.nbytes
+        raise FrameCountError(
+            path,
+            got=f"room for {count} frames, while its metadata tell of {series.shape}",
+            wanted="the same number",
+            fix=f"write the file again; {EVERY_PAGE}",
+        )
 
 
 def _find(path: str, wanted: list[TiffPage | TiffFrame], pages: Pages) -> NDArray[np.int64]:
@@ -274,6 +330,20 @@ def _check_classic(path: str, pages: Pages) -> None:
         )
 
 
+def _check_shared(path: str, pages: Pages) -> None:
+    """Refuse pages with the samples of another page."""
+    order = np.argsort(pages.data, kind="stable")
+    again = np.flatnonzero(np.diff(pages.data[order]) == 0)
+    if again.size:
+        number, other = order[again[0] + 1], order[again[0]]
+        raise SourceCorruptError(
+            path,
+            got=f"page {number} with the samples of page {other}, at byte {pages.data[number]}",
+            wanted="samples of its own in every page",
+            fix="the file is damaged: copy or write it again from the source",
+        )
+
+
 def _reader(path: str, pages: Pages, first: TiffPage) -> Reader:
     size = _frame(path, first)
     stored = np.dtype(first.dtype).newbyteorder(pages.byteorder)
@@ -281,11 +351,21 @@ def _reader(path: str, pages: Pages, first: TiffPage) -> Reader:
     tags = pages.tags(0)
     if whole and all(tags.get(code, 1) == 1 for code in (COMPRESSION, PREDICTOR, FILL_ORDER)):
         _check_classic(path, pages)
+        _check_shared(path, pages)
         return raw_frames(path, size, stored, pages.data)
     _check_data(path, pages)
     _check_codec(path, first)
     return TiffFrames(
         path, (len(pages), *size), stored.newbyteorder("="), (1, *size), pack(pages.offset)
+    )
+
+
+def _undecodable(path: str, number: int, error: Exception) -> SourceCorruptError:
+    return SourceCorruptError(
+        path,
+        got=f"frame {number} that cannot be decoded: {type(error).__name__}: {str(error)[:300]}",
+        wanted="complete, undamaged pages",
+        fix=f"copy the file again from its source, or leave the frame out: movie[:{number}]",
     )
 
 
@@ -299,7 +379,7 @@ def _frame(path: str, page: TiffPage) -> tuple[int, int]:
             fix="convert colour to one channel; a camera movie has one sample per pixel",
         )
     nbytes, size = page.nbytes, file_size(path)
-    if nbytes > max(2**28, 1000 * size):
+    if not 0 < nbytes <= max(2**28, 1000 * size):
         raise SourceCorruptError(
             path,
             got=f"{size} bytes that claim a frame of {page.shape} {page.dtype}",

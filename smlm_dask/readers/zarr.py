@@ -16,6 +16,7 @@ from smlm_dask._graph import chunk_bytes
 from smlm_dask.errors import ParameterError, SourceCorruptError
 from smlm_dask.folder import MARK
 from smlm_dask.readers.axes import Plan, plan_axes
+from smlm_dask.readers.chunk_files import CheckedArray, check_links
 from smlm_dask.readers.format import Format
 from smlm_dask.readers.named import MOVIE, by_role, check_unpacked, choose_array, read_box
 from smlm_dask.readers.reader import Metadata, Reader
@@ -29,14 +30,14 @@ LETTERS = {"frame": "t", "time": "t", "channel": "c"}
 
 @dataclass(frozen=True)
 class ZarrFrames(Reader):
-    """An array in a zarr store. A chunk that is missing in the store reads as its fill value."""
+    """An array in a zarr store."""
 
     name: str
     plan: Plan
 
     def read(self, frames: slice, y: slice, x: slice) -> NDArray[Any]:
         """Read a box and turn its axes to (frame, y, x)."""
-        array = _array(self.path, self.name)
+        array = CheckedArray(self.path, self.name, _array(self.path, self.name))
         return read_box(array, self.plan, frames, y, x, self.dtype)
 
     def index(self) -> Mapping[str, NDArray[np.int64]]:
@@ -46,6 +47,7 @@ class ZarrFrames(Reader):
             return {}
         found = {}
         for name, size in zip(("frame", "y", "x"), self.shape, strict=True):
+            check_links(self.path, *(f"{name}/{file}" for file in METADATA))
             values = node.get(name)
             if not isinstance(values, zarr.Array) or values.shape != (size,):
                 continue
@@ -75,12 +77,14 @@ class ZarrFormat(Format):
 def _open(
     path: str, axes: str | None, select: Mapping[str, int] | None, array: str | None
 ) -> ZarrFrames:
+    check_links(path, *METADATA)
     node = zarr.open(path, mode="r")
     if isinstance(node, zarr.Group):
         _check_finished(path, node)
     if array is not None:
         _check_name(path, node, array)
     name, letters = _find(path, node, array) if isinstance(node, zarr.Group) else ("", None)
+    check_links(path, *(f"{name}/{file}" for file in METADATA))
     stored = _array(path, name)
     check_unpacked(path, stored.attrs)
     letters = letters or _letters(stored)

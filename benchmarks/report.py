@@ -1,6 +1,6 @@
 """Run the benchmarks and write their tables to docs/performance.md, with date, commit and machine.
 
-python benchmarks/report.py [selection smooth psf photons blocks guards]
+python benchmarks/report.py [selection smooth psf photons background blocks guards]
 """
 
 from __future__ import annotations
@@ -21,6 +21,7 @@ PAGES = {
     "smooth": "Gaussian mean: ns per pixel, uint16 in, float32 out",
     "psf": "Autocorrelation: ns per pixel",
     "photons": "Photons: ns per crop of 11 x 11",
+    "background": "Truncated means: ns per sample, beside the median of the same windows",
     "blocks": "Whole blocks on zarr's default codec, two threads",
     "guards": "Against the machine: ours over reading, copying, two threads; a warm start",
 }

@@ -37,7 +37,7 @@ LEAK_RATIO = 5.0
 LEAK = 0.005  # of the slope; below it the smallest filter stands
 MOST_LEAK, MOST_LEAK_ERROR, MOST_ERROR = 0.10, 0.05, 0.05
 # What smoothing makes of the gain, and its standard errors, that are taken for none.
-MOST_SMOOTHING, SMOOTHING_ERRORS = 0.10, 2.5
+MOST_SMOOTHING, SMOOTHING_ERRORS = 0.10, 3.0
 LEAST_NOISE = 0.5  # adu
 # Zeros among the samples of a movie, and of the bins of the fit: noise that was cut off at a sample of
 # a thousand is 0.2 % too small.

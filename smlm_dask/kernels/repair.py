@@ -24,7 +24,7 @@ CROWDED = 0.45  # share of contaminated frames above which a window is not belie
 STEEPEST = 0.5  # in the noise of one sample: what a rise may be
 NEAR = 0.3  # in that, too: how far the pixels around may be from a pixel, to count as they are
 TOO_HIGH = 3.5  # standard errors
-LEVEL_PIXELS = 1024
+LEVEL_PIXELS = 512
 LOSS = 2.5  # variance of a truncated mean over that of a mean of as many samples
 FEWEST = 0.2  # share of a window's frames that are background at least, as its error goes
 # Of the error that is told, measured: that variance of a pixel, and how much more that of a mean of

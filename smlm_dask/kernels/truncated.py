@@ -36,7 +36,7 @@ Array = NDArray[Any]
 
 LIMITS = (0.5, 1.0, 1.5)  # of the truncated means, in standard deviations above the background
 # For each limit, from the highest down, rounds by how many frames they leave out: 0.02 of the noise is left.
-ROUNDS = ((1, 1), (1, 1), (2, 1))
+ROUNDS = ((2, 1), (1, 1), (2, 1))
 WIDTH = 512  # pixels per tile: long enough runs of a row; 200 frames of them in float32 fit the L2 cache
 UNROLL = 8
 MOST_LEFT = 0.5  # share of a step that the next may seem to be
@@ -45,7 +45,7 @@ DIMMEST = 0.1  # of the usual brightness: a frame that is dimmer, or so much bri
 LEAST_NOISE, FEWEST_STUCK = 0.5, 10  # adu: a pixel with more must change in so many frames
 LEAST_USED = 0.1  # share of the samples of a pixel
 FINE = 20.0  # steps to an electron that stand for no steps
-SEEN = 1.0  # adu2: with less camera noise it shows where the steps of the samples stand
+SEEN = 0.5  # adu2: with less camera noise it shows where the steps of the samples stand
 
 # Of a standard normal variable: density and share below each limit.
 _DENSITY = tuple(math.exp(-c * c / 2) / math.sqrt(2 * math.pi) for c in LIMITS)
@@ -258,7 +258,9 @@ def _approach(
     total, limit = np.empty(WIDTH, np.float32), np.zeros(WIDTH, np.float32)
     noise, before = np.empty(pixels, np.float32), np.zeros(pixels, np.float32)
     share, mean = np.empty(pixels, np.float32), np.empty(pixels, np.float32)
-    for every in ROUNDS[c]:
+    # Where single steps show, means rise in steps, too, and are slower to come to rest.
+    for i in range(3 if table.shape[1] == 1 else 2):
+        every = ROUNDS[c][min(i, 1)]
         light = base[:pixels] + level[:pixels]
         _noise(light, own, noise)
         _limit(c, level, noise, limit)

@@ -170,6 +170,11 @@ def estimate_background(
     and a step of one adu is more than 0.7 standard deviations, or the camera's noise less than half an
     electron, the level is up to 0.3 standard deviations low; with numbers such samples do no harm.
 
+    Frames that were dropped do no harm: samples more than 10 standard deviations and 10 adu below the
+    offset or at the top of their type are left out, and so are frames ten times dimmer or brighter than is
+    usual. A pixel that never changes, or has no other samples, is NaN; if all are, ``status`` says
+    ``not_finite``.
+
     Without these numbers it is ``background_sparse_median``: too high by 0.14 standard deviations where
     emitters are on in a tenth of the frames, by 0.7 to 1 at 0.4.
 

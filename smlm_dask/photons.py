@@ -100,7 +100,9 @@ def integrate_photons(
         ``background`` and ``background_error`` photon / pix, ``chi2_z`` 1; weighted: ``psf_sum`` and
         ``psf_square`` (emitter) 1; border: ``border_level`` (emitter) adu. Rows are those of the table,
         in its order. Where a crop leaves the frame or a number is not finite, ``photons`` is NaN and
-        ``status`` says why. Photons may be negative, where there is no emitter half of them are.
+        ``status`` says why; so it is, but for borders, where all samples of a crop are equal (a frame
+        that was dropped: ``constant_signal``), or one is at the top of its type or, in fits, far below
+        the offset (``clipped``). Photons may be negative, where there is no emitter half of them are.
         ``attrs["passes"]`` is 2 where camera or PSF come from this very movie.
 
     Raises

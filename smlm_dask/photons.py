@@ -103,7 +103,10 @@ def integrate_photons(
         ``psf_square`` (emitter) 1; border: ``border_level`` (emitter) adu. Rows are those of the table,
         in its order. Where a crop leaves the frame or a number is not finite, ``photons`` is NaN and
         ``status`` says why; fits leave pixels out whose gain, offset or variance is NaN, up to half of a
-        crop or of the light on it. Photons may be negative, where there is no emitter half of them are.
+        crop or of the light on it. So it is, but for borders, where all samples of a crop are equal (a
+        frame that was dropped: ``constant_signal``), or one is at the top of its type or, in fits, far
+        below the offset (``clipped``). Photons may be negative, where there is no emitter half of them
+        are.
         ``attrs["passes"]`` is 2 where camera or PSF come from this very movie.
 
     Raises

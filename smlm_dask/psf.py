@@ -87,8 +87,8 @@ def estimate_psf(
         ``psf_spline`` (lag_y, lag_x) 1, ``knots_x``, ``knots_y`` nm, ``coefficients`` (coefficient_y,
         coefficient_x), ``status`` (). All lazy. Theta is within 45 degrees, so that sigma_x is the
         width of the axis next to the rows; of a PSF that is round within its error, theta is 0 with an
-        error of 45. Where the emitters cannot be told from nothing, the numbers are NaN and ``status``
-        says why.
+        error of 45. Where the emitters cannot be told from nothing, or saturate, the numbers are NaN
+        and ``status`` says why.
 
     Raises
     ------

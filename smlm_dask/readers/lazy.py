@@ -53,12 +53,18 @@ class MovieArray(BackendArray):
         return np.concatenate(boxes or [self._read(slice(0, 0, 1), y, x)])[back]
 
     def _read(self, frames: slice, y: slice, x: slice) -> NDArray[Any]:
+        box = tuple(len(range(n)[k]) for n, k in zip(self.shape, (frames, y, x), strict=True))
         try:
-            return self.reader.read(frames, y, x)
+            block = self.reader.read(frames, y, x)
+            if block.shape != box:  # frames that are not what the head of the file says
+                raise ValueError(
+                    f"{block.shape} samples instead of {box} from frame {frames.start}"
+                )
         except SmlmError:
             raise
         except Exception as error:  # as in open_reader
             raise unreadable(self.reader.path, error) from error
+        return block
 
 
 def _cover(key: Any, size: int) -> tuple[slice, Any]:

@@ -76,9 +76,10 @@ class TiffFrames(Reader):
             tif.filehandle.seek(offset)
             page = TiffPage(tif, number)
             # tifffile fills with zeros what a page does not hold.
-            pieces = math.prod(page.chunked), len(page.dataoffsets), len(page.databytecounts)
-            if len(set(pieces)) > 1 or not (all(page.dataoffsets) and all(page.databytecounts)):
-                raise ValueError(f"{len(page.dataoffsets)} of {pieces[0]} strips or tiles")
+            pieces = math.prod(page.chunked)
+            held = list(zip(page.dataoffsets, page.databytecounts, strict=False))[:pieces]
+            if len(held) < pieces or not all(offset and size for offset, size in held):
+                raise ValueError(f"not all of its {pieces} strips or tiles are there")
             samples = page.asarray(maxworkers=1)
         except Exception as error:
             raise _undecodable(self.path, number, error) from error

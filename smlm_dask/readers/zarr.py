@@ -209,7 +209,7 @@ def _find(path: str, group: zarr.Group, array: str | None) -> tuple[str, str | N
     if array is not None:
         return array, None
     names = [name for name, item in group.arrays() if item.ndim >= 3]
-    return choose_array(path, names), None
+    return choose_array(path, sorted(names)), None
 
 
 def _check_name(path: str, node: zarr.Group | zarr.Array[Any], array: str) -> None:

@@ -366,7 +366,7 @@ ROWS = [
     Content(
         "3 % hot pixels",
         hot,
-        (none("gain_uncertain"), RIGHT, RIGHT, RIGHT, RIGHT, "right, `chi2_z` tells"),
+        (RIGHT, RIGHT, RIGHT, RIGHT, RIGHT, "right, `chi2_z` tells"),
         hot_level,
     ),
     Content(

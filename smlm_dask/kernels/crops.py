@@ -130,15 +130,33 @@ def _gather(frames: Array, valid: Array, index: Array, y0: Array, x0: Array, out
                 out[k, y, x] = frames[frame, top + np.uint64(y), left + np.uint64(x)]
 
 
-def ranges(crops: Crops, known: Array) -> Array:
-    """Least and largest sample of each crop among the pixels ``known`` (Y, X), (n, 2); NaN without any."""
+def ranges(crops: Crops, known: Array | None = None) -> Array:
+    """Least and largest sample of each crop, of pixels ``known`` (Y, X), (n, 2); NaN without any."""
     out = np.full((len(crops.valid), 2), np.nan)
-    _ranges(crops.part(slice(None)), *crops.size, np.ascontiguousarray(known), out)
+    place = crops.part(slice(None))
+    if known is None:
+        _ranges(place, *crops.size, out)
+    else:
+        _known_ranges(place, *crops.size, np.ascontiguousarray(known), out)
     return out
 
 
 @numba.njit(nogil=True, cache=True)
-def _ranges(place: Place, rows: int, columns: int, known: Array, out: Array) -> None:
+def _ranges(place: Place, rows: int, columns: int, out: Array) -> None:
+    frames, valid, index, y0, x0 = place
+    for k in range(valid.size):
+        if valid[k]:
+            low = high = frames[index[k], y0[k], x0[k]]
+            for y in range(y0[k], y0[k] + rows):
+                # A slice, not an index into the frames: the compiler takes many samples at a time.
+                row = frames[index[k], y, x0[k] : x0[k] + columns]
+                for x in range(row.size):
+                    low, high = min(low, row[x]), max(high, row[x])
+            out[k, 0], out[k, 1] = low, high
+
+
+@numba.njit(nogil=True, cache=True)
+def _known_ranges(place: Place, rows: int, columns: int, known: Array, out: Array) -> None:
     frames, valid, index, y0, x0 = place
     for k in range(valid.size):
         if valid[k]:

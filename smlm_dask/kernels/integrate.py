@@ -328,8 +328,7 @@ def _spoilt(
     A frame that was dropped has one value; light at the top of the type was brighter; what is far below the
     offset (``least``) was never measured. Pixels whose gain is not known count for nothing.
     """
-    known = np.broadcast_to(np.isfinite(gain) if np.ndim(gain) else True, crops.frames.shape[1:])
-    low, high = ranges(crops, known).T
+    low, high = ranges(crops, np.isfinite(gain) if np.ndim(gain) else None).T
     most = np.iinfo(dtype).max if dtype.kind in "iu" else np.inf
     reason = np.where((low < least) | (high >= most), Reason.CLIPPED, Reason.OK)
     return np.where(low == high, Reason.CONSTANT_SIGNAL, reason)

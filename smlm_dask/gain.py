@@ -69,7 +69,7 @@ def estimate_gain(
     ``gain_error`` is that of the line alone. Emitters make its gain up to 94 % too small.
 
     There is no gain, and ``status`` says why, where there cannot be: in flat, empty fields and short
-    movies (``gain_uncertain``: the error is above 5 %), with a PSF below 0.8 pixel
+    movies (``gain_uncertain``: the error is above 4 %), with a PSF below 0.8 pixel
     (``psf_too_narrow``), on frames that were smoothed, resampled or denoised (``noise_not_white``),
     subtracted and clipped (``clipped``), or with less noise than half an adu
     (``noise_below_rounding``). A blur of 0.35 pixel and a PSF below 0.8 pixel can pass in a small

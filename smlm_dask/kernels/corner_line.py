@@ -35,7 +35,10 @@ MOST_SATURATED = 0.3  # of the windows of a bin
 # a tenth is 1 % too little at the one and 1 % too much at the other.
 LEAK_RATIO = 5.0
 LEAK = 0.005  # of the slope; below it the smallest filter stands
-MOST_LEAK, MOST_LEAK_ERROR, MOST_ERROR = 0.10, 0.05, 0.05
+# A movie whose error is 4 % is more than 5 % off in one of five.
+MOST_LEAK, MOST_LEAK_ERROR, MOST_ERROR = 0.10, 0.05, 0.04
+# Errors from 16 groups scatter by a fifth: 2.18 of them cover what 2 of a known error do.
+STUDENT = 1.09
 # What smoothing makes of the gain, and its standard errors, that are taken for none.
 MOST_SMOOTHING, SMOOTHING_ERRORS = 0.10, 3.0
 LEAST_NOISE = 0.5  # adu
@@ -235,7 +238,7 @@ def _errors(whole: Doubles, parts: Doubles, known: Known) -> dict[str, float]:
         groups = groups[:, groups[0, :, 0].any(axis=-1)]
         count = groups.shape[1]
         for name, v in _answers(whole - groups, known).items():
-            error = math.sqrt((count - 1) * float(np.var(v))) if count > 1 else math.inf
+            error = STUDENT * math.sqrt((count - 1) * float(np.var(v))) if count > 1 else math.inf
             largest[name] = max(largest.get(name, 0.0), error)
     return largest
 

@@ -22,7 +22,7 @@ class Reason(IntEnum):
     NO_PSF = 9
     TOO_FEW_FRAMES = 10
     NOT_SIGNIFICANT = 11
-    GAIN_UNCERTAIN = 12  # its error is above 5 %: too little data, or light that does not vary
+    GAIN_UNCERTAIN = 12  # its error is above 4 %: too little data, or light that does not vary
     NOISE_NOT_WHITE = 13  # smoothed, resampled or denoised frames, or a PSF far below a pixel
     PSF_TOO_NARROW = 14  # emitters show where only noise should
     NOISE_BELOW_ROUNDING = 15  # less than half an adu rms

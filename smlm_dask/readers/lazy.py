@@ -57,7 +57,9 @@ class MovieArray(BackendArray):
         try:
             block = self.reader.read(frames, y, x)
             if block.shape != box:  # frames that are not what the head of the file says
-                raise ValueError(f"{block.shape} samples instead of {box} from frame {frames.start}")
+                raise ValueError(
+                    f"{block.shape} samples instead of {box} from frame {frames.start}"
+                )
         except SmlmError:
             raise
         except Exception as error:  # as in open_reader

@@ -1,17 +1,19 @@
 """The files in which a zarr array keeps its chunks: which are there, which are damaged.
 
 zarr gives the fill value for a chunk that is not there, so that an array whose writing was interrupted
-reads as black frames. Only chunks whose first sample is the fill value are looked for: those of a camera
-with an offset never are, and nothing is asked of the disk.
+reads as black frames. The files are looked for before anything is read, and a false shape ends at
+the first that is missing. In a shard only chunks whose first sample is the fill value are looked for: those
+of a camera with an offset never are.
 """
 
 from __future__ import annotations
 
 import itertools
 import math
+import os
 from collections.abc import Iterator, Sequence
-from os.path import islink
 from pathlib import Path
+from stat import S_ISLNK
 from typing import Any
 
 import numpy as np
@@ -73,7 +75,7 @@ class CheckedArray:
         self.in_shard = [
             s // c for s, c in zip(array.shards or array.chunks, array.chunks, strict=True)
         ]
-        self.indices: dict[str, NDArray[np.uint64] | None] = {}
+        self.indices: dict[str, NDArray[np.uint64]] = {}
 
     def __getitem__(self, key: Key) -> NDArray[Any]:
         """Read a box; bounds are inside the array, steps positive."""
@@ -81,7 +83,7 @@ class CheckedArray:
         chunks = [
             _chunks_of(k, n, c) for k, n, c in zip(key, array.shape, array.chunks, strict=True)
         ]
-        self.check_inside(itertools.product(*(numbers.tolist() for numbers, _ in chunks)))
+        self.check_files(itertools.product(*(n.tolist() for n, _ in chunks)))
         try:
             block = np.asarray(array[key])
         except Exception:
@@ -99,35 +101,48 @@ class CheckedArray:
         key = self.array.metadata.encode_chunk_key(shard)
         return f"{self.name}/{key}".lstrip("/")
 
-    def check_inside(self, places: Iterator[Place]) -> None:
-        """Refuse chunks whose files are links out of the store."""
-        names = dict.fromkeys(map(self.file_of, places))
-        # Folders are shared: each is looked at once; Path.is_symlink takes five times as long.
-        parts = {name[:at] for name in names for at in _ends(name)}
-        links = [part for part in parts if islink(f"{self.path}/{part}")]  # noqa: PTH114
-        check_links(self.path, *links)
+    def check_files(self, places: Iterator[Place]) -> None:
+        """Refuse chunks whose files are missing, of no bytes, or links out of the store."""
+        seen: set[str] = set()
+        for place in places:
+            name = self.file_of(place)
+            if name in seen:
+                continue
+            parts = {name[:at] for at in _ends(name)} - seen  # folders are shared by files
+            seen |= parts
+            try:
+                # Through pathlib it would take five times as long.
+                kinds = {part: os.lstat(f"{self.path}/{part}") for part in parts}
+            except OSError:
+                raise self._missing(place, name) from None
+            links = [part for part, kind in kinds.items() if S_ISLNK(kind.st_mode)]
+            if links:
+                check_links(self.path, *links)
+            if not kinds[name].st_size:
+                raise self._missing(place, name)
 
     def check_stored(self, place: Place) -> None:
-        """Refuse a chunk that is not there."""
+        """Refuse a chunk that is not in its shard."""
         name = self.file_of(place)
         if name not in self.indices:
             self.indices[name] = self._index(Path(self.path, name))
-        index, at = self.indices[name], [n % c for n, c in zip(place, self.in_shard, strict=True)]
-        if index is None or index[tuple(at)] == NOWHERE:
-            raise SourceCorruptError(
-                self.path,
-                got=f"no chunk {place} in {name}: it is missing, and would read as "
-                f"{self.array.fill_value}",
-                wanted="every chunk of the movie in the store",
-                fix="write or copy the store again (zarr leaves out chunks that are all fill value, "
-                "unless config={'write_empty_chunks': True}); if these are meant, "
-                "as_movie(xarray.open_zarr(...)...) or as_movie(zarr.open_array(...)) takes them",
-            )
+        at = tuple(n % c for n, c in zip(place, self.in_shard, strict=True))
+        if self.indices[name][at] == NOWHERE:
+            raise self._missing(place, name)
 
-    def _index(self, file: Path) -> NDArray[np.uint64] | None:
-        """Give where in a file its chunks begin, None if there is no file."""
-        if not file.exists() or not file.stat().st_size:
-            return None
+    def _missing(self, place: Place, name: str) -> SourceCorruptError:
+        return SourceCorruptError(
+            self.path,
+            got=f"no chunk {place} in {name}: it is missing, and would read as "
+            f"{self.array.fill_value}",
+            wanted="every chunk of the movie in the store",
+            fix="write or copy the store again (zarr leaves out chunks that are all fill value, "
+            "unless config={'write_empty_chunks': True}); if these are meant, "
+            "as_movie(xarray.open_zarr(...)...) or as_movie(zarr.open_array(...)) takes them",
+        )
+
+    def _index(self, file: Path) -> NDArray[np.uint64]:
+        """Give where in a file its chunks begin."""
         codec = getattr(self.array.metadata, "codecs", (None,))[0]
         plain = [type(c).__name__ for c in getattr(codec, "index_codecs", ())]
         if not isinstance(codec, ShardingCodec) or plain != ["BytesCodec", "Crc32cCodec"]:

@@ -271,7 +271,7 @@ ROWS = [
     Content(
         "a third of 5 % of the frames is zero",
         put((SOME, slice(64, 96)), 0),
-        (none("clipped"), RIGHT, RIGHT, RIGHT, RIGHT, but("constant_signal")),
+        (none("clipped"), none("gain_uncertain"), RIGHT, RIGHT, RIGHT, but("constant_signal")),
     ),
     Content(
         "every second frame is zero",

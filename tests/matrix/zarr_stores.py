@@ -178,9 +178,11 @@ ROWS = [
             f"{kind}: writing was interrupted",
             "a.zarr",
             lambda p, kind=kind: unfinished(p, kind, done=15),
-            MISSING,
+            Refused(SourceCorruptError, place, "missing"),
         )
-        for kind in KEYS
+        for kind, place in zip(
+            KEYS, ("chunk (3, 0, 0)", "chunk (3, 0, 0)", "chunk (4, 0, 0)"), strict=True
+        )
     ),
     Row(
         "writing was interrupted, fill value NaN",

@@ -69,6 +69,7 @@ def test_one_emitter_together_is_one_alone(known):
     np.testing.assert_allclose(one, two, rtol=1e-7)
 
 
+@settings(deadline=None)
 @given(st.integers(0, 2**32 - 1), st.integers(0, 30))
 def test_pairs_are_those_of_a_frame_within_reach(seed, n):
     random = np.random.default_rng(seed)

@@ -24,7 +24,8 @@ MOVIES = """
 What each block makes of a movie of blinking emitters (`ramp`: of steady light) that was spoilt: *right*
 within its error, NaN with its `status`, or an error. **not seen**: the median ranks the samples of a window
 as they are, with those of frames that were dropped or repeated; `estimate_background` with the camera's
-numbers does not.
+numbers does not. Samples that wrapped, because something was taken off in uint16, look like light: pass raw
+frames, or take it off in float32.
 """
 
 

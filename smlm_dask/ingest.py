@@ -142,6 +142,7 @@ def _stated(
     return {
         "path": path,
         "files": _files(Path(path)) if path else None,
+        "stamp": movie.encoding.get("stamp"),
         "movie": _graph.movie_data(movie).name if options is None else _told(options),
         "shape": list(movie.shape),
         "dtype": movie.dtype.str,
@@ -155,7 +156,7 @@ def _told(options: Mapping[str, Any]) -> dict[str, str]:
 
 
 def _files(path: Path) -> dict[str, int]:
-    """Number, bytes and last change of a file, or of all in a folder."""
+    """Number, bytes and last change of a file, or of all in a folder; a pattern has its stamp alone."""
     found = [path] if path.is_file() else [p for p in path.rglob("*") if p.is_file()]
     entries = [p.stat() for p in found]
     return {
@@ -205,7 +206,7 @@ def _write_frame(part: Path, movie: xr.DataArray, layout: Layout) -> None:
 
 
 def _check_same(part: Path, found: Any, stated: dict[str, Any]) -> None:
-    """A source may move, but not change: half of the shards would be of another movie."""
+    """A file may move, but not change: half of the shards would be of another movie."""
     names = [n for n in stated if n != "path"]
     other = [n for n in names if not isinstance(found, dict) or found.get(n) != stated[n]]
     if other:

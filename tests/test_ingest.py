@@ -254,6 +254,23 @@ def test_a_source_that_changed_is_not_mixed(
     np.testing.assert_array_equal(smlm.open_movie(out), np.load(source))
 
 
+def test_a_file_of_a_pattern_that_changed_is_not_mixed(tmp_path: Path, monkeypatch) -> None:
+    for number in range(4):
+        tifffile.imwrite(tmp_path / f"img{number}.tif", np.full((8, 8), number + 1, "u2"))
+
+    def stop(*_: Any) -> None:
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(shards.Target, "__call__", stop)
+    pattern, out = tmp_path / "img*.tif", tmp_path / "movie.zarr"
+    with pytest.raises(KeyboardInterrupt), dask.config.set(scheduler="synchronous"):
+        smlm.ingest(pattern, out, pixel_size=100)
+    monkeypatch.undo()
+    _later(tmp_path / "img2.tif")
+    with pytest.raises(StoreError, match=r"stamp.*resume=False"):
+        smlm.ingest(pattern, out, pixel_size=100)
+
+
 @pytest.mark.parametrize("keywords", [{"pixel_size": 101}, {"pixel_size": 100, "frame_time": 1}])
 def test_other_keywords_are_another_movie(
     keywords: Any, stopped: Path, source: Path, out: Path

@@ -28,7 +28,6 @@ class SmlmBackend(Format):
     """``xr.open_dataset(path, engine="smlm", pixel_size=108, chunks={})``."""
 
     description = "Open microscopy movies with smlm_dask"
-    words = "any format"
     several = True
 
     def reader(

@@ -24,7 +24,6 @@ class DaxFormat(Format):
     """16-bit frames whose size is written in the ``.inf`` file."""
 
     description = "Open DAX movies with smlm_dask"
-    words = "DAX"
     suffixes = (".dax",)
 
     def reader(

@@ -125,7 +125,6 @@ class FolderFormat(Format):
     """A folder of TIFF files, or a pattern of file names, as one movie."""
 
     description = "Open folders and patterns of TIFF files as one movie with smlm_dask"
-    words = "folder of TIFF files"
     several = True
 
     def holds(self, path: str) -> bool:

@@ -28,20 +28,17 @@ UNREAL = (np.dtype("f2"), np.dtype("g"))  # no compiled kernel takes them
 class Format(BackendEntrypoint):
     """A way to keep a movie in files: ``xr.open_dataset(path, engine="smlm-dax", pixel_size=108)``.
 
-    A format is a subclass with the three class variables and ``reader``, named in the entry points
+    A format is a subclass with the two class variables and ``reader``, named in the entry points
     ``xarray.backends`` under ``smlm-`` and a word; `open_movie` then finds it too.
 
     Attributes
     ----------
-    words : str
-        The format's name in messages.
     suffixes : tuple of str
         What its files' names end in, lower case.
     several : bool
         Whether a file may hold arrays to choose from.
     """
 
-    words: ClassVar[str] = ""
     suffixes: ClassVar[tuple[str, ...]] = ()
     several: ClassVar[bool] = False
     open_dataset_parameters = (

@@ -49,7 +49,6 @@ class Hdf5Format(Format):
     """HDF5; ``array`` names the dataset where the file holds several."""
 
     description = "Open HDF5 movies (PYME, rtdc and others) with smlm_dask and h5py"
-    words = "HDF5"
     suffixes = (".h5", ".hdf5", ".rtdc")
     several = True
 

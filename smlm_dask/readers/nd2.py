@@ -46,7 +46,6 @@ class Nd2Format(Format):
     """Nikon's format; a channel or a plane is taken with ``select``."""
 
     description = "Open Nikon ND2 movies with smlm_dask and nd2"
-    words = "ND2"
     suffixes = (".nd2",)
 
     def reader(

@@ -24,7 +24,6 @@ class NpyFormat(Format):
     """One array of numbers in C order; axes frame, y, x unless told otherwise."""
 
     description = "Open movies in .npy files with smlm_dask"
-    words = "numpy"
     suffixes = (".npy",)
 
     def reader(

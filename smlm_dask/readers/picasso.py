@@ -28,7 +28,6 @@ class PicassoFormat(Format):
     """Frames without a header, whose number, size and type are written in the ``.yaml`` file."""
 
     description = "Open Picasso's raw movies with smlm_dask"
-    words = "Picasso raw"
     suffixes = (".raw",)
 
     def reader(

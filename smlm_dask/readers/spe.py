@@ -23,7 +23,6 @@ class SpeFormat(Format):
     """A header of 4,100 bytes, then frame after frame."""
 
     description = "Open Princeton Instruments SPE movies with smlm_dask"
-    words = "SPE"
     suffixes = (".spe",)
 
     def reader(

@@ -92,7 +92,6 @@ class TiffFormat(Format):
     """TIFF in its dialects; ``array`` is the number of the image where there are several."""
 
     description = "Open TIFF movies of any size and dialect with smlm_dask"
-    words = "TIFF"
     suffixes = (".tif", ".tiff", ".btf", ".tf2", ".tf8", ".stk", ".lsm")
     several = True
 

@@ -60,7 +60,6 @@ class ZarrFormat(Format):
     """A folder with zarr metadata; ``array`` names the array inside a group that holds several."""
 
     description = "Open movies in zarr stores with smlm_dask"
-    words = "zarr"
     several = True
 
     def holds(self, path: str) -> bool:

@@ -17,11 +17,13 @@ from smlm_dask.check import flag, shown
 from smlm_dask.errors import ParameterError, StoreError
 from smlm_dask.movie import check_movie, open_movie
 from smlm_dask.readers.labels import DIMS
-from smlm_dask.shards import MOVIE, Layout, copy, lay_out
+from smlm_dask.readers.named import MOVIE
+from smlm_dask.shards import Layout, copy, lay_out
 
 __all__ = ["ingest"]
 
-KIND, SOURCE = "movie", "source"  # of the store, and its attribute that tells the source
+KIND = MOVIE  # of the store, as its mark says
+SOURCE = "source"  # attribute that tells what it was made of
 PLACE = (*DIMS, "time", "pixel_size_y", "pixel_size_x")
 
 

@@ -19,13 +19,11 @@ from smlm_dask import _graph
 from smlm_dask.errors import StoreError
 from smlm_dask.readers.chunks import default_chunks
 from smlm_dask.readers.labels import DIMS
+from smlm_dask.readers.named import MOVIE
 
-__all__ = ["MOVIE", "Layout", "copy", "lay_out"]
+__all__ = ["Layout", "copy", "lay_out"]
 
-MOVIE, UNVERIFIED = (
-    "movie",
-    "unverified",
-)  # arrays: of shards that were read back, and of the others
+UNVERIFIED = "unverified"  # array of the shards that were not read back
 # A chunk inside a shard: columns of pixels and slabs of frames are both read without much waste.
 INNER_FRAMES, INNER_PIXELS = 100, 128
 LEVEL = 5  # of lz4, on shuffled bits: of the codecs as fast it leaves the least

@@ -8,18 +8,16 @@ import numpy as np
 from numba import njit
 from numpy.typing import NDArray
 
-from smlm_dask.kernels.pixels import least_sample
+from smlm_dask.kernels.pixels import ROUNDING, flat_map, least_sample
 
-__all__ = ["ROUNDING", "first_image"]
+__all__ = ["first_image"]
 
 Array = NDArray[Any]
 
 GROUPS, EACH = 11, 3  # of the frames that are looked at
-BELOW = (
-    0.8193  # standard deviations from the mean of normal samples to the median of minima of three
-)
+# Standard deviations from the mean of normal samples to the median of minima of three.
+BELOW = 0.8193
 WIDTH = 512  # pixels per tile
-ROUNDING = 1 / 12  # variance of what rounding to whole adu adds, adu2
 
 
 def first_image(frames: Array, gain: Any, offset: Any, variance: Any) -> NDArray[np.float32]:
@@ -43,11 +41,6 @@ def first_image(frames: Array, gain: Any, offset: Any, variance: Any) -> NDArray
     least = least_sample(offset, variance)
     _levels(frames.reshape(len(frames), -1), order, gain, offset, variance, least, level)
     return level.reshape(shape)
-
-
-def flat_map(values: Any, shape: tuple[int, ...]) -> NDArray[np.float32]:
-    """A number, or a map of them, for each pixel: ``(pixel,)``."""
-    return np.ascontiguousarray(np.broadcast_to(np.asarray(values, np.float32), shape)).reshape(-1)
 
 
 @njit(nogil=True, cache=True, error_model="numpy")

@@ -9,7 +9,7 @@ import numpy as np
 from numba import njit
 from numpy.typing import NDArray
 
-from smlm_dask.kernels.first import ROUNDING, flat_map
+from smlm_dask.kernels.pixels import ROUNDING, flat_map
 from smlm_dask.kernels.truncated import usable
 
 __all__ = ["brightness", "image_level", "relative_brightness", "row_step"]

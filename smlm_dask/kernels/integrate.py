@@ -62,10 +62,9 @@ LIKELIHOOD = (
     "status",
 )
 
-BEYOND = 2.0
-LEAST_SHARE = (
-    0.5  # of the pixels of a crop, and of the light on it, that the camera must be known of
-)
+BEYOND = 2.0  # pixels from a crop to an emitter that is fitted with it
+# Of the pixels of a crop, and of the light on it, that the camera must be known of.
+LEAST_SHARE = 0.5
 
 
 class Knowledge(NamedTuple):
@@ -313,11 +312,8 @@ def _spots(
 def _least(offset: float | Array, variance: float | Array | None) -> Any:
     """The lowest sample of any pixel of which the camera is known."""
     least = least_sample(offset, np.nan if variance is None else variance)
-    return (
-        np.min(least, where=np.isfinite(least), initial=np.inf)
-        if np.isfinite(least).any()
-        else -np.inf
-    )
+    known = np.isfinite(least)
+    return np.min(least, where=known, initial=np.inf) if known.any() else -np.inf
 
 
 def _spoilt(

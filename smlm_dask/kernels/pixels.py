@@ -12,11 +12,13 @@ from numpy.typing import NDArray
 from smlm_dask.kernels.selection import median
 
 __all__ = [
+    "ROUNDING",
     "bad_pixels",
     "beside",
     "ceiling_of",
     "distances",
     "extremes",
+    "flat_map",
     "frame_medians",
     "least_sample",
     "live_frames",
@@ -35,6 +37,11 @@ Mask: TypeAlias = NDArray[np.bool_]
 # A sample further below the camera's offset is none: of a frame that was dropped, or of a dead pixel.
 BELOW, BELOW_ADU = 10.0, 10.0  # standard deviations without light, and adu
 ROUNDING = 1 / 12  # variance of a number that was rounded to a whole one
+
+
+def flat_map(values: Any, shape: tuple[int, ...]) -> NDArray[np.float32]:
+    """A number, or a map of them, for each pixel: ``(pixel,)``."""
+    return np.ascontiguousarray(np.broadcast_to(np.asarray(values, np.float32), shape)).reshape(-1)
 
 
 def extremes(frames: Frames) -> Doubles:

@@ -10,7 +10,7 @@ import numpy as np
 from numba import njit
 from numpy.typing import NDArray
 
-from smlm_dask.kernels.first import ROUNDING, flat_map
+from smlm_dask.kernels.pixels import ROUNDING, flat_map
 from smlm_dask.kernels.selection import rank
 from smlm_dask.kernels.smooth import gaussian_taps, smooth
 from smlm_dask.kernels.truncated import LEVERS, SLOPES

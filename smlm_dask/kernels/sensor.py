@@ -12,13 +12,13 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from smlm_dask.kernels.crops import Crops, Place, column, gather, readable, slices
+from smlm_dask.kernels.pixels import ROUNDING
 from smlm_dask.kernels.projection import ANY_ORDER, Background
 
 __all__ = ["Electrons", "Sensor", "electrons"]
 
 Array = NDArray[Any]
 
-ROUNDING = 1 / 12  # adu^2: a whole number of adu is off by up to half
 # Errors of neighbouring pixels of an image are alike (0.1 at one pixel, 0.04 at two): what a PSF sees of
 # them has 1.7 to 2.5 times the variance of errors that are not. Told errors are 1.3 times those found where
 # emitters are rare, which takes that down.

@@ -26,8 +26,7 @@ from smlm_dask.kernels.coarse import (
     means_of_electrons,
     node_of,
 )
-from smlm_dask.kernels.first import flat_map
-from smlm_dask.kernels.pixels import least_sample
+from smlm_dask.kernels.pixels import flat_map, least_sample
 from smlm_dask.kernels.selection import bands, load_band
 
 __all__ = ["LIMITS", "truncated_means", "usable"]

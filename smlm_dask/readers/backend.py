@@ -11,6 +11,7 @@ from pathlib import Path
 from smlm_dask.errors import FormatError
 from smlm_dask.readers.format import Format
 from smlm_dask.readers.reader import Reader
+from smlm_dask.readers.zarr import METADATA
 
 __all__ = ["SmlmBackend", "fingerprint", "formats", "open_reader"]
 
@@ -65,6 +66,6 @@ def _unknown(path: str) -> FormatError:
 
 def fingerprint(path: str) -> tuple[object, ...]:
     """Tell what identifies a file's content without reading it: path, size and time of change."""
-    names = [Path(path, name) for name in (".", "zarr.json", ".zarray", ".zgroup", ".zattrs")]
+    names = [Path(path, name) for name in (".", *METADATA, ".zattrs")]
     found = [name.stat() for name in names if name.exists()]
     return path, *((entry.st_size, entry.st_mtime_ns) for entry in found)

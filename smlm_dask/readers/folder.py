@@ -134,9 +134,8 @@ class FolderFormat(Format):
             there = any(named(entry.name) for entry in Path(path).iterdir())
             return there and not ZarrFormat().holds(path)
         folder, pattern = _split(path)
-        return (
-            any(sign in pattern for sign in "*?[") and Path(folder).is_dir() and not _is_file(path)
-        )
+        named_so = any(sign in pattern for sign in "*?[")
+        return named_so and Path(folder).is_dir() and not Path(path).is_file()
 
     def reader(
         self, path: str, axes: str | None, select: Mapping[str, int] | None, array: str | None
@@ -158,10 +157,6 @@ class FolderFormat(Format):
             order = frame_order(path, found.names, found.parts)
             found, first = found.take(order), first if order[0] == 0 else read(found.path(order[0]))
         return first if len(found.names) == 1 else _sequence(path, first, found, read)
-
-
-def _is_file(path: str) -> bool:
-    return Path(path).is_file()
 
 
 def _split(path: str) -> tuple[str, str]:

@@ -12,7 +12,9 @@ import xarray as xr
 from numpy.typing import NDArray
 
 from smlm_dask.check import choice, is_whole, shown
-from smlm_dask.errors import AxisError, FormatError, ParameterError, SmlmError, SourceCorruptError
+from smlm_dask.errors import AxisError, FormatError, ParameterError, SmlmError
+from smlm_dask.readers.hdf5_file import check_inside, opened
+from smlm_dask.readers.lazy import unreadable
 
 __all__ = ["read_map"]
 
@@ -157,13 +159,8 @@ def _read(path: Path) -> Arrays:
         return read(path)
     except SmlmError:
         raise
-    except Exception as error:  # a damaged file makes its library raise anything at all
-        raise SourceCorruptError(
-            str(path),
-            got=f"{type(error).__name__}: {str(error)[:300]}",
-            wanted="a complete, undamaged file",
-            fix="copy the file again from its source",
-        ) from error
+    except Exception as error:
+        raise unreadable(str(path), error) from error
 
 
 def _read_npy(path: Path) -> Arrays:
@@ -196,19 +193,15 @@ def _read_mat(path: Path) -> Arrays:
 
 
 def _read_hdf5(path: Path) -> Arrays:
-    try:
-        import h5py
-    except ImportError as error:
-        raise FormatError(
-            str(path), got="no h5py", wanted="h5py, which reads hdf5", fix="pip install h5py"
-        ) from error
     found: Arrays = {}
 
     def visit(name: str, item: Any) -> None:
-        if isinstance(item, h5py.Dataset) and item.shape is not None and _may_be_map(item.shape):
+        shape = getattr(item, "shape", None)  # a group has none, nor has an empty dataset
+        if shape is not None and _may_be_map(shape):
+            check_inside(str(path), name, item)
             found[name] = np.asarray(item[()])
 
-    with h5py.File(path) as file:
+    with opened(str(path)) as file:
         file.visititems(visit)
     return found
 

@@ -28,6 +28,7 @@ from smlm_dask.programs import (
     program_of,
     yaml_of,
 )
+from smlm_dask.readers.hdf5_file import check_inside, opened, resolve
 from smlm_dask.readers.labels import pixel_sizes
 
 __all__ = ["check_table", "read_table", "write_table"]
@@ -177,7 +178,7 @@ def _write_parquet(rows: pd.DataFrame, part: Path, path: Path) -> None:
 
 
 def _write_hdf5(rows: pd.DataFrame, part: Path, info: dict[str, Any]) -> None:
-    with _h5py(part).File(part, "w") as file:
+    with opened(str(part), "w") as file:
         file.create_dataset("locs", data=rows.to_records(index=False))
         file.create_dataset("metadata", data=json.dumps([info]))
 
@@ -288,32 +289,22 @@ def _separator(path: Path) -> str:
     return "\t" if path.suffix.lower() == ".tsv" else ","
 
 
-def _h5py(path: Path) -> Any:
-    try:
-        import h5py
-    except ImportError as error:
-        raise TableError(
-            str(path),
-            got="no h5py",
-            wanted="h5py, which reads hdf5",
-            fix="pip install 'smlm-dask[hdf5]'",
-        ) from error
-    return h5py
-
-
 def _read_hdf5(path: Path) -> pd.DataFrame:
-    with _h5py(path).File(path) as file:
-        names = sorted(file)
+    with opened(str(path)) as file:
         fix = "save localizations from Picasso, not a movie"
-        if "locs" not in names:
+        name = resolve(str(path), file, "locs")
+        if name is None:
+            names = sorted(file)
             raise TableError(str(path), got=f"datasets {names}", wanted="'locs'", fix=fix)
-        fields = getattr(getattr(file["locs"], "dtype", None), "names", None)
-        if fields is None or file["locs"].ndim != 1:
+        locs = file[name]
+        fields = getattr(getattr(locs, "dtype", None), "names", None)
+        if fields is None or locs.ndim != 1:
             raise TableError(
-                str(path), got=f"'locs' is {file['locs']}", wanted="rows with named fields", fix=fix
+                str(path), got=f"'locs' is {locs}", wanted="rows with named fields", fix=fix
             )
-        rows = file["locs"][:]
+        check_inside(str(path), name, locs)
+        rows = locs[:]
         said = file["metadata"][()] if "metadata" in file else b""
-    table = pd.DataFrame({name: rows[name] for name in fields})
+    table = pd.DataFrame({field: rows[field] for field in fields})
     table.attrs[METADATA] = said.decode(errors="replace") if isinstance(said, bytes) else ""
     return table

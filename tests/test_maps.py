@@ -130,6 +130,17 @@ def test_damaged_files(name, content, tmp_path):
         smlm.read_map(tmp_path / name, unit="adu")
 
 
+def test_numbers_of_other_files_are_not_read(tmp_path):
+    _hdf5(tmp_path / "other.h5")
+    source = h5py.VirtualSource(tmp_path / "other.h5", "camera/gain", MAP.shape)
+    layout = h5py.VirtualLayout(MAP.shape, MAP.dtype)
+    layout[:] = source
+    with h5py.File(tmp_path / "m.h5", "w") as file:
+        file.create_virtual_dataset("gain", layout)
+    with pytest.raises(FormatError, match="virtual"):
+        smlm.read_map(tmp_path / "m.h5", unit="adu")
+
+
 def test_objects_are_not_loaded(tmp_path):
     np.save(tmp_path / "m.npy", np.array([[{}]], object))
     with pytest.raises(SourceCorruptError):

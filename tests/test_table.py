@@ -10,7 +10,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from smlm_dask.errors import ParameterError, PixelSizeError, SmlmError, TableError
+from smlm_dask.errors import FormatError, ParameterError, PixelSizeError, SmlmError, TableError
 from smlm_dask.simulate import Emitters, simulate_movie, truth_table
 from smlm_dask.table import check_table, read_table, write_table
 
@@ -137,6 +137,14 @@ def test_hdf5_without_localizations(tmp_path):
         read_table(picasso(tmp_path, name="movie"), pixel_size=100)
 
 
+def test_hdf5_that_leads_to_another_file(tmp_path):
+    picasso(tmp_path).rename(tmp_path / "other.hdf5")
+    with h5py.File(tmp_path / "link.hdf5", "w") as file:
+        file["locs"] = h5py.ExternalLink("other.hdf5", "/locs")
+    with pytest.raises(FormatError, match=r"link to other.hdf5"):
+        read_table(tmp_path / "link.hdf5", pixel_size=100)
+
+
 def test_hdf5_without_h5py(tmp_path, monkeypatch):
     path, real = picasso(tmp_path), builtins.__import__
 
@@ -146,7 +154,7 @@ def test_hdf5_without_h5py(tmp_path, monkeypatch):
         return real(name, *rest)
 
     monkeypatch.setattr(builtins, "__import__", without)
-    with pytest.raises(TableError, match=r"pip install 'smlm-dask\[hdf5\]'"):
+    with pytest.raises(FormatError, match=r"pip install 'smlm-dask\[hdf5\]'"):
         read_table(path, pixel_size=100)
 
 

@@ -1,8 +1,4 @@
-"""HDF5 movies: PYME's, dcnum's and DCOR's ``.rtdc``, and any file with one stack of frames.
-
-Nothing outside the file is read: external links, raw data kept in other files and virtual datasets
-are refused, since a file may come from anywhere.
-"""
+"""HDF5 movies: PYME's, dcnum's and DCOR's ``.rtdc``, and any file with one stack of frames."""
 
 from __future__ import annotations
 
@@ -18,6 +14,7 @@ from numpy.typing import NDArray
 from smlm_dask.errors import AxisError, FormatError, FrameCountError, ParameterError
 from smlm_dask.readers.axes import Plan, plan_axes
 from smlm_dask.readers.format import Format
+from smlm_dask.readers.hdf5_file import check_inside, opened, resolve
 from smlm_dask.readers.named import by_role, check_unpacked, choose_array, read_box
 from smlm_dask.readers.reader import Metadata, Reader
 from smlm_dask.readers.units import careful, duration, one_size, pixel, word
@@ -27,7 +24,6 @@ __all__ = ["Hdf5Format", "Hdf5Frames"]
 # PYME keeps x before y: a camera of 1024 columns and 256 rows gives (frames, 1024, 256).
 PYME, PYME_AXES = "ImageData", "txy"
 EVENTS = "events/image"
-MOST_STEPS = 64  # of links that lead to links
 MOST_LISTED = 10_000
 
 
@@ -40,7 +36,7 @@ class Hdf5Frames(Reader):
 
     def read(self, frames: slice, y: slice, x: slice) -> NDArray[Any]:
         """Read a box and turn its axes to (frame, y, x)."""
-        with _file(self.path) as file:
+        with opened(self.path) as file:
             _check_filters(self.path, file[self.name])
             return read_box(file[self.name], self.plan, frames, y, x, self.dtype)
 
@@ -60,7 +56,7 @@ class Hdf5Format(Format):
         self, path: str, axes: str | None, select: Mapping[str, int] | None, array: str | None
     ) -> Hdf5Frames:
         """Find the dataset of the movie and its axes."""
-        with _file(path) as file:
+        with opened(path) as file:
             name, letters = _find(path, file, array)
             stored = file[name]
             _check_stored(path, name, stored)
@@ -71,56 +67,21 @@ class Hdf5Format(Format):
         return Hdf5Frames(path, size, dtype, chunk, name, plan, metadata=told)
 
 
-def _file(path: str) -> Any:
-    try:
-        import h5py  # optional, and only files of this format need it
-    except ImportError as error:
-        raise FormatError(
-            path,
-            got="no package to read it",
-            wanted="the package h5py",
-            fix="pip install 'smlm-dask[hdf5]'",
-        ) from error
-    return h5py.File(path, "r")
-
-
 # ------------------------------------------------------------------ which dataset
 
 
 def _find(path: str, file: Any, array: str | None) -> tuple[str, str | None]:
     """Name of the dataset without links, and its axis letters where the maker is known."""
     if array is not None:
-        found = _resolve(path, file, array)
+        found = resolve(path, file, array)
         if found is None or not _is_dataset(file[found]):
             raise _no_array(path, file, array)
         return found, PYME_AXES if found == PYME and "MetaData" in file else None
     for name, beside in ((PYME, "MetaData"), (EVENTS, "events")):
-        found = _resolve(path, file, name) if beside in file else None
+        found = resolve(path, file, name) if beside in file else None
         if found is not None and _is_stack(file[found]):
             return found, PYME_AXES if name == PYME else None
     return choose_array(path, _stacks(file)), None
-
-
-def _resolve(path: str, file: Any, name: str) -> str | None:
-    """Follow ``name`` link by link; None where nothing is, an error where it leads out of the file."""
-    import h5py
-
-    wanted, at = [part for part in name.split("/") if part not in ("", ".")], ""
-    for _ in range(MOST_STEPS):
-        if not wanted:
-            return at or None
-        inside = file[at] if at else file
-        link = inside.get(wanted[0], getlink=True) if isinstance(inside, h5py.Group) else None
-        if link is None:
-            return None
-        if isinstance(link, h5py.ExternalLink):
-            raise _outside(path, name, f"a link to {link.filename}")
-        if isinstance(link, h5py.SoftLink):
-            at = "" if link.path.startswith("/") else at
-            wanted = [part for part in link.path.split("/") if part] + wanted[1:]
-        else:
-            at = f"{at}/{wanted.pop(0)}".lstrip("/")
-    return None
 
 
 def _is_dataset(node: Any) -> bool:
@@ -167,8 +128,7 @@ def _check_stored(path: str, name: str, stored: Any) -> None:
             wanted="real numbers",
             fix='name another dataset with array="..."',
         )
-    if stored.external or stored.is_virtual:
-        raise _outside(path, name, "data kept in other files" if stored.external else "virtual")
+    check_inside(path, name, stored)
     check_unpacked(path, stored.attrs)
     _check_axes(path, stored)
     _check_filters(path, stored)
@@ -232,15 +192,6 @@ def _check_written(path: str, name: str, stored: Any) -> None:
         )
 
 
-def _outside(path: str, name: str, what: str) -> FormatError:
-    return FormatError(
-        path,
-        got=f"a dataset {name!r} that is {what}",
-        wanted="frames that lie in this file",
-        fix="copy it into one file (h5repack, or h5py), or pass the array to as_movie",
-    )
-
-
 def _letters(stored: Any) -> str:
     return {2: "yx", 3: "tyx"}.get(stored.ndim, "?" * stored.ndim)
 
@@ -273,5 +224,5 @@ def _pyme(file: Any) -> Metadata:
 
 
 def _attributes(file: Any, group: str) -> Mapping[str, Any]:
-    found = _resolve(file.filename, file, f"MetaData/{group}")
+    found = resolve(file.filename, file, f"MetaData/{group}")
     return {} if found is None else file[found].attrs

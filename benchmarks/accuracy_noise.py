@@ -1,7 +1,7 @@
 """Noise that movie minus spatial mean keeps: ``python benchmarks/accuracy_noise.py --seeds 12``.
 
 What the closed form says, and the seed's product of two one-dimensional factors, beside what is measured in
-white noise away from the edges.
+white noise away from the edges: errors in per cent of the measured ratio.
 """
 
 from __future__ import annotations

@@ -5,7 +5,7 @@ from __future__ import annotations
 import socket
 import sys
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -64,6 +64,37 @@ def main() -> None:
     """
 
 
+# What tells how a movie is opened, in the order of the help.
+OPENING = (
+    click.argument("movie", type=click.Path(path_type=Path)),
+    click.option(
+        "--pixel-size",
+        type=float,
+        help="Width of a pixel in the sample, nm.  [default: what the movie says]",
+    ),
+    click.option("--frame-time", type=float, help="Seconds from one frame to the next."),
+    click.option(
+        "--axes", help="Letter of each stored axis, e.g. tyx, where the file names them wrongly."
+    ),
+    click.option(
+        "--array",
+        help="Array of a zarr group or HDF5 file, or number of an image in a TIFF of several.",
+    ),
+    click.option(
+        "--select",
+        multiple=True,
+        metavar="AXIS=INDEX",
+        help="One plane or channel of a movie with more axes, e.g. --select z=0 --select c=1.",
+    ),
+)
+
+
+def _opening(command: Callable[..., Any]) -> Callable[..., Any]:
+    for option in reversed(OPENING):
+        command = option(command)
+    return command
+
+
 # ------------------------------------------------------------------ run
 
 
@@ -98,12 +129,7 @@ class Job:
 
 
 @main.command(short_help="Gain, background, PSF and photons of a movie.")
-@click.argument("movie", type=click.Path(path_type=Path))
-@click.option(
-    "--pixel-size",
-    type=float,
-    help="Width of a pixel in the sample, nm.  [default: what the movie says]",
-)
+@_opening
 @click.option("--out", type=click.Path(path_type=Path), required=True, help="New zarr store.")
 @click.option(
     "--positions",
@@ -142,7 +168,6 @@ class Job:
 @click.option(
     "--quantum-efficiency", type=float, default=1.0, show_default=True, help="Electrons per photon."
 )
-@click.option("--frame-time", type=float, help="Seconds from one frame to the next.")
 @click.option(
     "--size-pixels",
     type=int,
@@ -150,16 +175,6 @@ class Job:
 )
 @click.option(
     "--crop", type=int, default=11, show_default=True, help="Height and width of a crop, pixels."
-)
-@click.option(
-    "--axes", help="Letter of each stored axis, e.g. tyx, where the file names them wrongly."
-)
-@click.option("--array", help="Array of a zarr group, or number of an image in a TIFF of several.")
-@click.option(
-    "--select",
-    multiple=True,
-    metavar="AXIS=INDEX",
-    help="One plane or channel of a movie with more axes, e.g. --select z=0 --select c=1.",
 )
 @click.option(
     "--report",
@@ -171,10 +186,9 @@ def run(**options: Any) -> None:
     """Estimate gain, background and PSF of MOVIE, and photons at given positions.
 
     MOVIE is a zarr folder, a TIFF or a folder of them, an ND2, HDF5, DAX, SPE, Picasso raw or .npy
-    file. It is never loaded whole: all results are
-    computed together, in one reading. What needs the gain of the whole movie takes another: the
-    background, if --offset or --read-noise is known but not --gain, and photons at --positions.
-    Results are stored in --out, for smlm_dask.open_results.
+    file. It is never loaded whole: all results are computed together, in one reading. What needs the
+    gain of the whole movie takes another: the background, if --offset or --read-noise is known but not
+    --gain, and photons at --positions. Results are stored in --out, for smlm_dask.open_results.
     """
     _run(Job(**options))
 
@@ -326,24 +340,8 @@ def _note(text: str) -> None:
 
 
 @main.command("ingest", short_help="A movie of any format to checked zarr.")
-@click.argument("movie", type=click.Path(path_type=Path))
+@_opening
 @click.argument("out", type=click.Path(path_type=Path))
-@click.option(
-    "--pixel-size",
-    type=float,
-    help="Width of a pixel in the sample, nm.  [default: what the file says]",
-)
-@click.option("--frame-time", type=float, help="Seconds from one frame to the next.")
-@click.option(
-    "--axes", help="Letter of each stored axis, e.g. tyx, where the file names them wrongly."
-)
-@click.option("--array", help="Array of a zarr group, or number of an image in a TIFF of several.")
-@click.option(
-    "--select",
-    multiple=True,
-    metavar="AXIS=INDEX",
-    help="One plane or channel of a movie with more axes, e.g. --select z=0 --select c=1.",
-)
 @click.option("--scheduler", metavar="ADDRESS", help="Copy on this dask scheduler.")
 @click.option("--overwrite", is_flag=True, help="Replace a movie that was ingested there before.")
 @click.option("--fresh", is_flag=True, help="Begin again instead of going on with what is missing.")

@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Any
 
 import pandas as pd
+import yaml
 from packaging.version import Version
 
 from smlm_dask.check import choice
@@ -26,7 +27,6 @@ from smlm_dask.programs import (
     name_and_unit,
     picasso_info,
     program_of,
-    yaml_of,
 )
 from smlm_dask.readers.hdf5_file import check_inside, opened, resolve
 from smlm_dask.readers.labels import pixel_sizes
@@ -140,7 +140,9 @@ def write_table(
         part = parts.enter_context(_whole(path))
         if program == "picasso":
             info = picasso_info(rows, shape, pixel_size)
-            parts.enter_context(_whole(path.with_suffix(".yaml"))).write_text(yaml_of(info))
+            parts.enter_context(_whole(path.with_suffix(".yaml"))).write_text(
+                yaml.safe_dump(info, sort_keys=False)
+            )
             _write_hdf5(rows, part, info)
         elif path.suffix.lower() in TEXT:
             _write_text(rows, part, _separator(path), quoting=2 if program else 0)

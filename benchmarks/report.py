@@ -1,6 +1,6 @@
 """Run the benchmarks and write their tables to docs/performance.md, with date, commit and machine.
 
-python benchmarks/report.py [selection smooth psf photons background blocks guards]
+python benchmarks/report.py [selection smooth psf photons background blocks guards reading ingesting]
 """
 
 from __future__ import annotations
@@ -24,6 +24,8 @@ PAGES = {
     "background": "Truncated means: ns per sample, beside the median of the same windows",
     "blocks": "Whole blocks on zarr's default codec, two threads",
     "guards": "Against the machine: ours over reading, copying, two threads; a warm start",
+    "reading": "Reading through open_movie beside the bare library: ns per sample",
+    "ingesting": "ingest beside the slower of disk and codec, two threads",
 }
 HEAD = """# Performance
 

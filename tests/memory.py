@@ -40,7 +40,7 @@ class Generated:
         self.frames, self.shape, self.dtype = frames, shape, frames.dtype
 
     def __getitem__(self, box: tuple[slice, ...]) -> NDArray[Any]:
-        places = np.arange(*box[0].indices(self.shape[0])) % BASE
+        places = np.arange(self.shape[0])[box[0]] % BASE
         return self.frames[places, box[1], box[2]]
 
 

@@ -24,6 +24,7 @@ from numpy.typing import NDArray
 import smlm_dask as smlm
 from smlm_dask import shards
 from smlm_dask.errors import ParameterError, PixelSizeError, SourceCorruptError, StoreError
+from tests import laws, memory
 
 ROOT = Path(__file__).parents[1]
 SHAPE = (470, 26, 131)
@@ -139,6 +140,22 @@ def test_a_tiff_goes_in(tmp_path: Path) -> None:
     tifffile.imwrite(tmp_path / "m.tif", frames(), photometric="minisblack", imagej=True)
     path = smlm.ingest(tmp_path / "m.tif", tmp_path / "m.zarr", pixel_size=100, axes="tyx")
     np.testing.assert_array_equal(smlm.open_movie(path), frames())
+
+
+@pytest.mark.parametrize("stored", [(200, 48, 48), (70, 48, 48), (100, 24, 24)])
+def test_memory_does_not_grow_with_the_movie(stored: laws.Shape, tmp_path: Path) -> None:
+    few, many = (most_alive(n, stored, tmp_path / f"{n}.zarr") for n in (1000, 4000))
+    assert many < few + 100  # a few bytes for each shard that is written
+
+
+def most_alive(n: int, stored: laws.Shape, path: Path) -> int:
+    """Most bytes of arrays at once while a movie of ``n`` frames is copied."""
+    source = memory.Generated(frames(shape=(memory.BASE, 48, 48)), (n, 48, 48))
+    movie = laws.movie_of(source, stored, f"generated-{n}")
+    settings = {"scheduler": "sync", "smlm_dask.chunk-bytes": 200 * 48 * 48 * 2}
+    with dask.config.set(settings), memory.Alive() as held:
+        smlm.ingest(movie, path)
+    return held.peak
 
 
 def test_on_a_cluster(source: Path, tmp_path: Path) -> None:

@@ -1,8 +1,8 @@
 """`ingest` beside the slower of disk and codec: ``python benchmarks/ingesting.py``.
 
-Seconds on the wall clock, medians of calls that take turns. The disk writes what the movie and its copy weigh,
-and flushes each; the codec encodes and decodes every chunk of a shard, two at a time. Both are needed for a copy
-that is read back, and neither looks at a sample.
+Seconds on the wall clock, medians of calls that take turns. The disk writes as many bytes as the copy has and
+flushes each shard; the codec encodes and decodes every chunk, two at a time. A copy that is read back needs
+both.
 """
 
 from __future__ import annotations

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import tempfile
 from collections.abc import Callable
+from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
@@ -120,7 +121,7 @@ def rows() -> list[Row]:
 
 def _row(file: str, movie: xr.DataArray, library: Read) -> Row:
     ends = np.cumsum([0, *movie.chunksizes["frame"]])
-    slabs = [slice(int(a), int(b)) for a, b in zip(ends[:-1], ends[1:], strict=True)]
+    slabs = [slice(int(a), int(b)) for a, b in pairwise(ends)]
     first = movie[slabs[0]].to_numpy()
     np.testing.assert_array_equal(first, library(slabs[0]))
 

@@ -25,7 +25,7 @@ from smlm_dask.simulate import (
     simulate_movie,
     truth_table,
 )
-from smlm_dask.store import open_results, store
+from smlm_dask.store import open_results, repair, store, verify
 from smlm_dask.table import read_table, write_table
 
 __all__ = [
@@ -54,9 +54,11 @@ __all__ = [
     "open_results",
     "read_map",
     "read_table",
+    "repair",
     "simulate_movie",
     "split_views",
     "store",
     "truth_table",
+    "verify",
     "write_table",
 ]

@@ -11,7 +11,18 @@ import zarr
 from smlm_dask.check import shown
 from smlm_dask.errors import StoreError
 
-__all__ = ["FOREIGN", "MARK", "as_path", "begin", "check_target", "finish", "marked", "unfinished"]
+__all__ = [
+    "FOREIGN",
+    "MARK",
+    "as_path",
+    "begin",
+    "check_apart",
+    "check_space",
+    "check_target",
+    "finish",
+    "marked",
+    "unfinished",
+]
 
 MARK = "smlm_dask"  # attribute of the root: what this package wrote there
 # What zarr raises for a folder of anything at all.
@@ -52,6 +63,30 @@ def check_target(path: Path, kind: str, overwrite: bool) -> None:
             got="something there already",
             wanted="a new path",
             fix="overwrite=True, or another name" if ours else "another name",
+        )
+
+
+def check_apart(source: str, path: Path) -> None:
+    """What is written is not what it is made of, nor in it: it would replace or fill its own source."""
+    old, new = Path(source).resolve(), path.resolve()
+    if old == new or old in new.parents or new in old.parents:
+        raise StoreError(
+            str(path),
+            got=f"a place in the source or around it, {source}",
+            wanted="a folder apart from it",
+            fix="another path",
+        )
+
+
+def check_space(part: Path, wanted: int) -> None:
+    """Before hours of computing, not after them."""
+    free = shutil.disk_usage(part).free
+    if wanted > free:
+        raise StoreError(
+            str(part.parent),
+            got=f"{free} bytes of space",
+            wanted=f"about {wanted} bytes for what is still to be written",
+            fix="another disk, or make space and call again: it goes on with what is missing",
         )
 
 

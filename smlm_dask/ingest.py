@@ -89,7 +89,8 @@ def ingest(
     path = folder.as_path(path, "movie.zarr").absolute()
     options = {"axes": axes, "array": array, "select": select}
     source = _open(movie, pixel_size=pixel_size, frame_time=frame_time, **options)
-    _check_apart(source.encoding.get("source"), path)
+    for origin in filter(None, [source.encoding.get("source")]):
+        folder.check_apart(origin, path)
     folder.check_target(path, KIND, overwrite)
     layout = lay_out(source)
     stated = _stated(source, layout, options if source is not movie else None)
@@ -112,20 +113,6 @@ def _open(movie: Any, **keywords: Any) -> xr.DataArray:
             fix="pass it to open_movie or as_movie",
         )
     return check_movie(movie)
-
-
-def _check_apart(source: str | None, path: Path) -> None:
-    """The copy is not what it is made of: it would replace or fill its own source."""
-    if source is None:
-        return
-    old, new = Path(source).resolve(), path.resolve()
-    if old == new or old in new.parents or new in old.parents:
-        raise StoreError(
-            str(path),
-            got=f"a place in the source or around it, {source}",
-            wanted="a folder apart from it",
-            fix="another path",
-        )
 
 
 # ------------------------------------------------------------------ begin, or go on

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import shutil
 from dataclasses import dataclass
 from pathlib import Path
@@ -13,13 +12,13 @@ import xarray as xr
 import zarr
 from numcodecs import Blosc
 from numpy.typing import NDArray
-from zarr.codecs import BloscCodec, Crc32cCodec
 
-from smlm_dask import _graph
+from smlm_dask import _graph, folder
 from smlm_dask.errors import StoreError
 from smlm_dask.readers.chunks import default_chunks
 from smlm_dask.readers.labels import DIMS
 from smlm_dask.readers.named import MOVIE
+from smlm_dask.stored import box_of, compressors, flush, unwritten
 
 __all__ = ["Layout", "copy", "lay_out"]
 
@@ -45,9 +44,8 @@ class Layout:
     @property
     def encoding(self) -> dict[str, Any]:
         """What xarray is to make of it."""
-        blosc = BloscCodec(cname="lz4", clevel=LEVEL, shuffle="bitshuffle")
-        compressors = [blosc, Crc32cCodec()]
-        return {"chunks": self.inner, "shards": self.shard, "compressors": compressors}
+        codecs = compressors("lz4", LEVEL)
+        return {"chunks": self.inner, "shards": self.shard, "compressors": codecs}
 
 
 def lay_out(movie: xr.DataArray) -> Layout:
@@ -84,24 +82,17 @@ def copy(movie: xr.DataArray, layout: Layout, part: Path) -> None:
         target = Target(part, zarr.open_array(unverified, mode="r+"))
     missing = [i for i in np.ndindex(*data.numblocks) if not target.file(MOVIE, i).exists()]
     _check_space(movie, part, len(missing) / data.npartitions)
-    _graph.write_blocks(target, data, missing)
+    _graph.write(_graph.Job(target, data, missing))
     shutil.rmtree(unverified)
 
 
 def _check_space(movie: xr.DataArray, part: Path, share: float) -> None:
-    """Before hours of copying, not after them."""
+    """The first, the middle and the last frame tell how many bytes there will be."""
     codec = Blosc("lz4", LEVEL, Blosc.BITSHUFFLE)
     places = np.linspace(0, len(movie) - 1, SAMPLED if share else 0).astype(int).tolist()
     sizes = [len(codec.encode(np.ascontiguousarray(movie[i]))) for i in places]
     wanted = int(MARGIN * share * len(movie) * max(sizes, default=0))
-    free = shutil.disk_usage(part).free
-    if wanted > free:
-        raise StoreError(
-            str(part.parent),
-            got=f"{free} bytes of space",
-            wanted=f"about {wanted} bytes for what is still to be written",
-            fix="another disk, or make space and call again: it goes on with what is missing",
-        )
+    folder.check_space(part, wanted)
 
 
 @dataclass(frozen=True)
@@ -123,18 +114,13 @@ class Target:
         """Write a shard, read it back, and give it its name if it is the same."""
         unnamed, named = self.file(UNVERIFIED, index), self.file(MOVIE, index)
         try:
-            self.array[_box(begin, block.shape)] = block
-            _flush(unnamed)
+            self.array[box_of(begin, block.shape)] = block
+            flush(unnamed)
             self._check(begin, block, named)
             named.parent.mkdir(parents=True, exist_ok=True)
             unnamed.replace(named)
         except OSError as error:
-            raise StoreError(
-                str(named),
-                got=f"{type(error).__name__}: {error}",
-                wanted=f"space for {block.nbytes} bytes at most, in a folder that can be written to",
-                fix="mend it and call again: it goes on with what is missing",
-            ) from error
+            raise unwritten(named, block.nbytes, error) from error
 
     def _check(self, begin: tuple[int, ...], block: NDArray[Any], named: Path) -> None:
         """Read a few frames after the others: a second copy of the shard would double the memory."""
@@ -142,7 +128,7 @@ class Target:
         for first in range(0, len(block), step):
             frames = block[first : first + step]
             try:
-                back = self.array[_box((begin[0] + first, *begin[1:]), frames.shape)]
+                back = self.array[box_of((begin[0] + first, *begin[1:]), frames.shape)]
                 same = np.array_equal(_bits(np.asarray(back)), _bits(frames))
             except (RuntimeError, TypeError, ValueError):  # a checksum or a codec refuses it
                 same = False
@@ -155,16 +141,6 @@ class Target:
                 )
 
 
-def _box(begin: tuple[int, ...], shape: tuple[int, ...]) -> tuple[slice, ...]:
-    return tuple(slice(b, b + n) for b, n in zip(begin, shape, strict=True))
-
-
 def _bits(samples: NDArray[Any]) -> NDArray[Any]:
     """The samples as whole numbers: NaN equals NaN, and -0 not 0."""
     return samples.view(f"u{samples.dtype.itemsize}")
-
-
-def _flush(path: Path) -> None:
-    """On the disk, not only on its way there: a name must not outlive the content after a power cut."""
-    with path.open("rb") as file:
-        os.fsync(file.fileno())

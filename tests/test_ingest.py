@@ -322,7 +322,7 @@ def test_what_reads_back_otherwise_never_gets_a_name(
             file.seek(1000)
             file.write(bytes([byte ^ 4]))
 
-    monkeypatch.setattr(shards, "_flush", flip)
+    monkeypatch.setattr(shards, "flush", flip)
     with pytest.raises(StoreError, match=r"frames from \d+: got other samples"):
         smlm.ingest(source, tmp_path / "m.zarr", pixel_size=100)
     assert files(tmp_path / "m.zarr.part") == {}

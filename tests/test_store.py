@@ -55,7 +55,9 @@ def test_an_interrupted_store_does_not_open(results, tmp_path, monkeypatch):
     with pytest.raises(StoreError, match="did not end"):
         smlm.open_results(tmp_path / "r.zarr.part")
     monkeypatch.undo()
-    smlm.store({"camera": results["camera"]}, tmp_path / "r.zarr")
+    with pytest.raises(StoreError, match="other results, which differ in.*background/series"):
+        smlm.store({"camera": results["camera"]}, tmp_path / "r.zarr")
+    smlm.store({"camera": results["camera"]}, tmp_path / "r.zarr", resume=False)
     assert list(smlm.open_results(tmp_path / "r.zarr").children) == ["camera"]
 
 

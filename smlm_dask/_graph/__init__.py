@@ -9,12 +9,15 @@ from smlm_dask._graph.arrays import (
     apply,
     blocks,
     chunk_bytes,
+    copy_into,
+    each,
     from_array,
+    gaps,
+    identity,
     is_lazy,
     movie_data,
+    origins,
     ratio,
-    write,
-    write_blocks,
 )
 from smlm_dask._graph.emitters import column, emitter_map
 from smlm_dask._graph.frames import (
@@ -38,16 +41,20 @@ from smlm_dask._graph.windows import (
     window_map,
     window_numbers,
 )
+from smlm_dask._graph.write import Job, write
 
 __all__ = [
     "Array",
+    "Job",
     "Series",
     "apply",
     "between_windows",
     "blocks",
     "chunk_bytes",
     "column",
+    "copy_into",
     "cut_like",
+    "each",
     "emitter_map",
     "every_frame",
     "finish",
@@ -55,11 +62,14 @@ __all__ = [
     "frame_map",
     "frame_reduce",
     "from_array",
+    "gaps",
     "group_totals",
+    "identity",
     "is_lazy",
     "movie_data",
     "neighbour_map",
     "one_image_each",
+    "origins",
     "picked_map",
     "ratio",
     "scatter",
@@ -76,5 +86,4 @@ __all__ = [
     "window_map",
     "window_numbers",
     "write",
-    "write_blocks",
 ]

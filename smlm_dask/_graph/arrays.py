@@ -10,7 +10,7 @@ from uuid import uuid4
 import dask
 import dask.array as da
 import numpy as np
-from dask._task_spec import GraphNode, Task, TaskRef
+from dask._task_spec import DataNode, GraphNode, Task, TaskRef
 from dask.base import tokenize
 from dask.blockwise import blockwise
 from dask.highlevelgraph import HighLevelGraph, MaterializedLayer
@@ -121,29 +121,60 @@ def _ratio(numerator: NDArray[Any], denominator: NDArray[Any]) -> NDArray[Any]:
         return np.asarray(numerator / denominator)
 
 
-def write(sources: Sequence[Array], targets: Sequence[Any]) -> None:
-    """Compute all ``sources`` together, each into its target array.
-
-    One ``da.store`` for all: separate ones would be optimised apart, and read the movie once each.
-    The chunks fit the targets', so tasks never share a stored chunk and need no lock.
-    """
-    if sources:
-        da.store(list(sources), list(targets), lock=False)
-
-
-def write_blocks(target: Kernel, data: Array, wanted: Sequence[tuple[int, ...]]) -> None:
-    """Call ``target(index, begin, block)`` for the wanted blocks of ``data``; the others are not computed."""
-    # A name of its own each time: what a task leaves on disk is not told by its arguments.
-    name = f"{type(target).__name__.lower()}-{uuid4().hex}"
-    starts = [edges(sizes).tolist() for sizes in data.chunks]
-    tasks: Tasks = {}
-    for i, index in enumerate(wanted):
-        begin = tuple(begins[j] for begins, j in zip(starts, index, strict=True))
-        tasks[name, i] = Task((name, i), _written, target, index, begin, block(data, *index))
-    if tasks:
-        build(name, tasks, [data], ((1,) * len(tasks),), "?").compute()
+def each(function: Callable[[Any], Any], items: Sequence[Any]) -> list[Any]:
+    """``function`` of every item, each in a task of its own, computed now."""
+    name = f"each-{uuid4().hex}"  # never the same: what is on disk is not told by its name
+    tasks: Tasks = {
+        (name, i): Task((name, i), _one, function, item) for i, item in enumerate(items)
+    }
+    return build(name, tasks, [], ((1,) * len(items),), object).compute().tolist() if tasks else []
 
 
-def _written(target: Kernel, *arguments: Any) -> NDArray[np.bool_]:
-    target(*arguments)
-    return np.ones(1, "?")
+def _one(function: Callable[[Any], Any], item: Any) -> NDArray[Any]:
+    value = np.empty(1, object)
+    value[0] = function(item)
+    return value
+
+
+def gaps(data: Array, missing: Sequence[tuple[int, ...]]) -> Array:
+    """``data`` with NaN in the blocks that are missing, which are not computed."""
+    there = np.ones(data.numblocks, "?")
+    there[tuple(np.transpose(missing))] = False
+    dtype = data.dtype if data.dtype.kind == "f" else np.dtype("f8")
+    whole = da.from_array(there, chunks=1)
+    return da.map_blocks(_or_nan, data, whole, dtype=dtype, chunks=data.chunks)
+
+
+def _or_nan(block: NDArray[Any], there: NDArray[np.bool_]) -> NDArray[Any]:
+    values = block.astype(block.dtype if block.dtype.kind == "f" else "f8")
+    return values if there.all() else np.full_like(values, np.nan)
+
+
+def copy_into(sources: Sequence[Array], targets: Sequence[Any]) -> None:
+    """Compute all ``sources`` together, each into an array in memory of its shape."""
+    da.store(list(sources), list(targets), lock=False)
+
+
+def identity(value: Any) -> str:
+    """What tells a value from another one: the name of a lazy array, a token of any other."""
+    return value.name if isinstance(value, da.Array) else tokenize(value)
+
+
+def origins(arrays: Sequence[Array]) -> list[Any]:
+    """The files, stores and arrays in memory that the arrays are computed from, as dask was given them."""
+    layers = {n: layer for a in arrays for n, layer in a.dask.layers.items()}
+    found = [
+        value.value if isinstance(value, DataNode) else value
+        for layer in layers.values()
+        if isinstance(layer, MaterializedLayer)
+        for value in layer.mapping.values()
+        if isinstance(value, DataNode) or not isinstance(value, GraphNode)
+    ]
+    return [_innermost(value) for value in found]
+
+
+def _innermost(value: Any) -> Any:
+    """What xarray has wrapped."""
+    while (inside := getattr(value, "array", None)) is not None and inside is not value:
+        value = inside
+    return value

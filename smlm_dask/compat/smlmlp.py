@@ -227,7 +227,7 @@ def _holds(buffer: Any, lazy: Any) -> bool:
 
 def _filled(lazy: list[Any], bkgds: Sequence[Any]) -> list[Any]:
     views = [buffer[: len(a)] for a, buffer in zip(lazy, bkgds, strict=True)]
-    _graph.write(lazy, views)
+    _graph.copy_into(lazy, views)
     return views
 
 

@@ -1,0 +1,104 @@
+"""An array in a zarr store: which of its chunks are there, whole, and how they get there."""
+
+from __future__ import annotations
+
+import itertools
+import os
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Literal
+
+import numpy as np
+import zarr
+from numpy.typing import NDArray
+from zarr.codecs import BloscCodec, Crc32cCodec
+
+from smlm_dask.errors import SourceCorruptError, StoreError
+from smlm_dask.readers.chunk_files import CheckedArray
+
+__all__ = ["StoredArray", "box_of", "compressors", "flush", "unwritten"]
+
+Index = tuple[int, ...]
+
+
+def compressors(cname: Literal["lz4", "zstd"], level: int) -> list[Any]:
+    """Codecs of a chunk: bits are shuffled, and a checksum of 4 bytes tells a flipped one."""
+    return [BloscCodec(cname=cname, clevel=level, shuffle="bitshuffle"), Crc32cCodec()]
+
+
+def flush(path: Path) -> None:
+    """On the disk, not only on its way there: a name must not outlive the content after a power cut."""
+    with path.open("rb") as file:
+        os.fsync(file.fileno())
+
+
+def box_of(begin: Index, shape: tuple[int, ...]) -> tuple[slice, ...]:
+    """Where a block lies in its array."""
+    return tuple(slice(b, b + n) for b, n in zip(begin, shape, strict=True))
+
+
+def unwritten(path: Path, nbytes: int, error: OSError) -> StoreError:
+    """A disk that is full, or does not let itself be written to."""
+    return StoreError(
+        str(path),
+        got=f"{type(error).__name__}: {error}",
+        wanted=f"space for {nbytes} bytes at most, in a folder that can be written to",
+        fix="mend it and call again: it goes on with what is missing",
+    )
+
+
+@dataclass(frozen=True)
+class StoredArray:
+    """An array and the folder of its store, as every worker sees it.
+
+    What a task writes is whole or not there: zarr writes under another name first.
+    """
+
+    root: Path
+    name: str
+    array: zarr.Array[Any]
+
+    @property
+    def places(self) -> list[Index]:
+        """Numbers of all files: of shards, where there are any."""
+        size = self.array.shards or self.array.chunks
+        counts = (-(-n // s) for n, s in zip(self.array.shape, size, strict=True))
+        return list(np.ndindex(*counts))
+
+    def file(self, index: Index) -> Path:
+        """The file of a shard or chunk."""
+        return self.root / self.name / self.array.metadata.encode_chunk_key(index)
+
+    def is_there(self, index: Index) -> bool:
+        """Whether the file is there and not empty: either would read as the fill value."""
+        try:
+            return self.file(index).stat().st_size > 0
+        except OSError:
+            return False
+
+    def missing(self) -> list[Index]:
+        """Chunks whose files are not there."""
+        return [index for index in self.places if not self.is_there(index)]
+
+    def fault(self, index: Index) -> str | None:
+        """Why a chunk cannot be read, or None."""
+        if not self.is_there(index):
+            return "missing"
+        sizes = self.array.shards or self.array.chunks
+        begin = tuple(i * n for i, n in zip(index, sizes, strict=True))
+        ends = tuple(min(b + n, s) for b, n, s in zip(begin, sizes, self.array.shape, strict=True))
+        try:
+            CheckedArray(str(self.root), self.name, self.array)[
+                tuple(map(slice, begin, ends, itertools.repeat(1)))
+            ]
+        except SourceCorruptError as error:
+            return error.got
+        return None
+
+    def __call__(self, index: Index, begin: Index, block: NDArray[Any]) -> None:
+        """Write a chunk."""
+        try:
+            self.array[box_of(begin, block.shape)] = block
+            flush(self.file(index))
+        except OSError as error:
+            raise unwritten(self.file(index), block.nbytes, error) from error

@@ -17,6 +17,7 @@ from smlm_dask.maps import read_map
 from smlm_dask.movie import as_movie, open_movie
 from smlm_dask.photons import integrate_photons
 from smlm_dask.psf import estimate_psf
+from smlm_dask.results import open_results
 from smlm_dask.simulate import (
     Camera,
     Emitters,
@@ -25,8 +26,9 @@ from smlm_dask.simulate import (
     simulate_movie,
     truth_table,
 )
-from smlm_dask.store import open_results, repair, store, verify
+from smlm_dask.store import store
 from smlm_dask.table import read_table, write_table
+from smlm_dask.verify import repair, verify
 
 __all__ = [
     "Camera",

@@ -31,8 +31,9 @@ from smlm_dask.photons import integrate_photons
 from smlm_dask.psf import WINDOW as PSF_WINDOW
 from smlm_dask.psf import estimate_psf
 from smlm_dask.report import is_report, save_report, summarise
+from smlm_dask.results import open_results
 from smlm_dask.simulate import Camera, Emitters, Light, simulate_movie, truth_table
-from smlm_dask.store import open_results, store
+from smlm_dask.store import store
 from smlm_dask.table import read_table, write_table
 
 __all__ = ["main"]

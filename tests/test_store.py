@@ -50,12 +50,11 @@ def test_an_interrupted_store_does_not_open(results, tmp_path, monkeypatch):
     monkeypatch.setattr("smlm_dask._graph.write", stop)
     with pytest.raises(KeyboardInterrupt):
         smlm.store(results, tmp_path / "r.zarr")
-    with pytest.raises(StoreError, match="no store of results"):
-        smlm.open_results(tmp_path / "r.zarr")
-    with pytest.raises(StoreError, match="did not end"):
-        smlm.open_results(tmp_path / "r.zarr.part")
+    for name in ("r.zarr", "r.zarr.part"):
+        with pytest.raises(StoreError, match="did not end"):
+            smlm.open_results(tmp_path / name)
     monkeypatch.undo()
-    with pytest.raises(StoreError, match="other results, which differ in.*background/series"):
+    with pytest.raises(StoreError, match=r"other results, which differ in.*background/series"):
         smlm.store({"camera": results["camera"]}, tmp_path / "r.zarr")
     smlm.store({"camera": results["camera"]}, tmp_path / "r.zarr", resume=False)
     assert list(smlm.open_results(tmp_path / "r.zarr").children) == ["camera"]
@@ -148,7 +147,7 @@ def test_no_part_of_a_tree_is_left_out_silently(tree, tmp_path):
 def test_what_zarr_cannot_hold_is_named(result, tmp_path):
     with pytest.raises(StoreError, match="result 'mine'"):
         smlm.store({"mine": result}, tmp_path / "r.zarr")
-    with pytest.raises(StoreError, match="no store of results"):
+    with pytest.raises(StoreError, match="did not end"):
         smlm.open_results(tmp_path / "r.zarr")
 
 

@@ -110,31 +110,32 @@ class Target:
         """The file of a shard."""
         return self.part / name / self.array.metadata.encode_chunk_key(index)
 
-    def __call__(self, index: tuple[int, ...], begin: tuple[int, ...], block: NDArray[Any]) -> None:
+    def __call__(self, index: tuple[int, ...], block: NDArray[Any]) -> None:
         """Write a shard, read it back, and give it its name if it is the same."""
         unnamed, named = self.file(UNVERIFIED, index), self.file(MOVIE, index)
         try:
-            self.array[box_of(begin, block.shape)] = block
+            box = box_of(self.array, index, block)
+            self.array[box] = block
             flush(unnamed)
-            self._check(begin, block, named)
+            self._check(box, block, named)
             named.parent.mkdir(parents=True, exist_ok=True)
             unnamed.replace(named)
         except OSError as error:
             raise unwritten(named, block.nbytes, error) from error
 
-    def _check(self, begin: tuple[int, ...], block: NDArray[Any], named: Path) -> None:
+    def _check(self, box: tuple[slice, ...], block: NDArray[Any], named: Path) -> None:
         """Read a few frames after the others: a second copy of the shard would double the memory."""
         step = self.array.chunks[0]
         for first in range(0, len(block), step):
-            frames = block[first : first + step]
+            frames, at = block[first : first + step], box[0].start + first
             try:
-                back = self.array[box_of((begin[0] + first, *begin[1:]), frames.shape)]
+                back = self.array[(slice(at, at + len(frames)), *box[1:])]
                 same = np.array_equal(_bits(np.asarray(back)), _bits(frames))
             except (RuntimeError, TypeError, ValueError):  # a checksum or a codec refuses it
                 same = False
             if not same:
                 raise StoreError(
-                    f"{named}, frames from {begin[0] + first}",
+                    f"{named}, frames from {at}",
                     got="other samples than were written",
                     wanted="the same, bit for bit",
                     fix="check the disk, its connection and the memory; then call again",

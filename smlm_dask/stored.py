@@ -32,9 +32,10 @@ def flush(path: Path) -> None:
         os.fsync(file.fileno())
 
 
-def box_of(begin: Index, shape: tuple[int, ...]) -> tuple[slice, ...]:
-    """Where a block lies in its array."""
-    return tuple(slice(b, b + n) for b, n in zip(begin, shape, strict=True))
+def box_of(array: zarr.Array[Any], index: Index, block: NDArray[Any]) -> tuple[slice, ...]:
+    """Where a block lies in its array, which has a file for each."""
+    begins = (i * n for i, n in zip(index, array.shards or array.chunks, strict=True))
+    return tuple(slice(b, b + n) for b, n in zip(begins, block.shape, strict=True))
 
 
 def unwritten(path: Path, nbytes: int, error: OSError) -> StoreError:
@@ -95,10 +96,10 @@ class StoredArray:
             return error.got
         return None
 
-    def __call__(self, index: Index, begin: Index, block: NDArray[Any]) -> None:
+    def __call__(self, index: Index, block: NDArray[Any]) -> None:
         """Write a chunk."""
         try:
-            self.array[box_of(begin, block.shape)] = block
+            self.array[box_of(self.array, index, block)] = block
             flush(self.file(index))
         except OSError as error:
             raise unwritten(self.file(index), block.nbytes, error) from error

@@ -12,14 +12,14 @@ from dask.base import compute, get_scheduler
 from distributed import Client, as_completed, futures_of
 from numpy.typing import NDArray
 
-from smlm_dask._graph.arrays import Array, Tasks, block, build, edges
+from smlm_dask._graph.arrays import Array, Tasks, block, build
 
 Index = tuple[int, ...]
-Put = Callable[[Index, Index, NDArray[Any]], None]
+Put = Callable[[Index, NDArray[Any]], None]
 
 
 class Job(NamedTuple):
-    """Blocks of an array, and ``put(index, begin, block)``, which a task calls with each of them."""
+    """Blocks of an array, and ``put(index, block)``, which a task calls with each of them."""
 
     put: Put
     data: Array
@@ -41,17 +41,16 @@ def write(*jobs: Job) -> None:
 
 def _tasks(job: Job) -> Array:
     # A name of its own each time: what a task leaves on disk is not told by its arguments.
-    name = f"{type(job.put).__name__.lower()}-{uuid4().hex}"
-    starts = [edges(sizes).tolist() for sizes in job.data.chunks]
-    tasks: Tasks = {}
-    for i, index in enumerate(job.wanted):
-        begin = tuple(begins[j] for begins, j in zip(starts, index, strict=True))
-        tasks[name, i] = Task((name, i), _written, job.put, index, begin, block(job.data, *index))
+    name = f"write-{uuid4().hex}"
+    tasks: Tasks = {
+        (name, i): Task((name, i), _written, job.put, index, block(job.data, *index))
+        for i, index in enumerate(job.wanted)
+    }
     return build(name, tasks, [job.data], ((1,) * len(tasks),), "?")
 
 
-def _written(put: Put, *arguments: Any) -> NDArray[np.bool_]:
-    put(*arguments)
+def _written(put: Put, index: Index, block: NDArray[Any]) -> NDArray[np.bool_]:
+    put(index, block)
     return np.ones(1, "?")
 
 

@@ -35,6 +35,7 @@ from smlm_dask.results import open_results
 from smlm_dask.simulate import Camera, Emitters, Light, simulate_movie, truth_table
 from smlm_dask.store import store
 from smlm_dask.table import read_table, write_table
+from smlm_dask.verify import verify
 
 __all__ = ["main"]
 
@@ -122,6 +123,7 @@ class Job:
     select: tuple[str, ...] = ()
     report: Path | None = None
     overwrite: bool = False
+    fresh: bool = False
 
     @property
     def picture(self) -> Path:
@@ -183,6 +185,7 @@ class Job:
     help="Picture (.png, .pdf or .svg).  [default: OUT with the suffix .png, x.png for x.zarr]",
 )
 @click.option("--overwrite", is_flag=True, help="Replace results and picture that are there.")
+@click.option("--fresh", is_flag=True, help="Begin again instead of going on with what is missing.")
 def run(**options: Any) -> None:
     """Estimate gain, background and PSF of MOVIE, and photons at given positions.
 
@@ -205,7 +208,7 @@ def _run(job: Job) -> Results:
         table = read_table(job.positions, pixel_size=size)
     results = _build(job, movie, table)
     with _progress(job.scheduler):
-        store(results, job.out, overwrite=job.overwrite)
+        store(results, job.out, overwrite=job.overwrite, resume=not job.fresh)
     stored = {name: child.to_dataset() for name, child in open_results(job.out).children.items()}
     click.echo(summarise(stored))
     save_report(stored, job.picture, title=job.movie.name)
@@ -369,6 +372,24 @@ def ingest_movie(
     click.echo(f"{'stored':<12}{path}, {stored / 1e6:.4g} MB")
 
 
+# ------------------------------------------------------------------ verify
+
+
+@main.command("verify", short_help="Read every chunk of stored results.")
+@click.argument("results", type=click.Path(path_type=Path))
+def verify_results(results: Path) -> None:
+    """Read every chunk of RESULTS against its checksum, and name those that are damaged."""
+    faults = verify(results)
+    for name, chunk, fault in faults.itertuples(index=False):
+        place = "description" if chunk is None else f"chunk {chunk}"
+        click.echo(f"{'damaged':<12}{name}, {place}: {fault}")
+    if len(faults):
+        raise click.ClickException(
+            f"{len(faults)} damaged; smlm_dask.repair computes them again, from the same movie"
+        )
+    click.echo(f"{'undamaged':<12}{results}")
+
+
 # ------------------------------------------------------------------ progress
 
 
@@ -431,10 +452,13 @@ def _counting(client: Client) -> Iterator[None]:
 
 
 def _watch(client: Client, end: Event) -> None:
+    """Pieces that are done are let go, so that those which are left tell how many there were."""
+    most = 0
     while not end.wait(REFRESH_S):
         states = [future.status for future in list(client.futures.values())]
-        done = states.count("finished")
-        click.echo(f"\r{done} of {len(states)} pieces", nl=False, err=True)
+        left = len(states) - states.count("finished")
+        most = max(most, left)
+        click.echo(f"\r{most - left} of {most} pieces", nl=False, err=True)
     click.echo("", err=True)
 
 

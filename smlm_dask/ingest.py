@@ -205,5 +205,5 @@ def _check_same(part: Path, found: Any, stated: dict[str, Any]) -> None:
             str(part),
             got=f"a copy of a movie with {shown(then)}",
             wanted=f"one with {shown(now)}, as the source and the keywords are now",
-            fix="resume=False to begin again, or another path",
+            fix="resume=False (--fresh) to begin again, or another path",
         )

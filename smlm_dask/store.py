@@ -107,7 +107,7 @@ def check_same(where: Path, found: Any, run: Mapping[str, Any]) -> None:
             str(where),
             got=f"other results, which differ in {shown(other)}",
             wanted="those of the same movie, parameters and version",
-            fix="resume=False to begin again, or another path",
+            fix="resume=False (--fresh) to begin again, or another path",
         )
 
 

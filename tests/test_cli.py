@@ -648,3 +648,14 @@ def test_a_picture_of_one_frame_is_no_movie(tmp_path: Path) -> None:
         np.save(tmp_path / "bead.npy", file[file.files[0]][None])
     refused(run(REAL / "sdt_bead_img.npz", tmp_path / "r.zarr"), "sdt_bead_img.npz")
     refused(run(tmp_path / "bead.npy", tmp_path / "r.zarr"), "movie: got 1 frame", "at least 2")
+
+
+def test_verify_names_what_is_damaged(result: Result, folder: Path, tmp_path: Path) -> None:
+    good(result)
+    path = Path(shutil.copytree(folder / "results.zarr", tmp_path / "r.zarr"))
+    assert "undamaged" in good(call("verify", path))
+    chunk = path / "camera" / "gain" / "c"
+    chunk.write_bytes(chunk.read_bytes()[:-1])
+    found = call("verify", path)
+    assert "camera/gain, chunk ()" in found.stdout
+    refused(found, "1 damaged")

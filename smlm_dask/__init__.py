@@ -16,6 +16,7 @@ from smlm_dask.ingest import ingest
 from smlm_dask.maps import read_map
 from smlm_dask.movie import as_movie, open_movie
 from smlm_dask.photons import integrate_photons
+from smlm_dask.preview import preview
 from smlm_dask.psf import estimate_psf
 from smlm_dask.results import open_results
 from smlm_dask.simulate import (
@@ -54,6 +55,7 @@ __all__ = [
     "open_channels",
     "open_movie",
     "open_results",
+    "preview",
     "read_map",
     "read_table",
     "repair",

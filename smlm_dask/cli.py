@@ -28,6 +28,7 @@ from smlm_dask.gain import estimate_gain
 from smlm_dask.ingest import ingest
 from smlm_dask.movie import check_movie, open_movie
 from smlm_dask.photons import integrate_photons
+from smlm_dask.preview import preview
 from smlm_dask.psf import WINDOW as PSF_WINDOW
 from smlm_dask.psf import estimate_psf
 from smlm_dask.report import is_report, save_report, summarise
@@ -122,6 +123,7 @@ class Job:
     array: str | None = None
     select: tuple[str, ...] = ()
     report: Path | None = None
+    every: int = 1
     overwrite: bool = False
     fresh: bool = False
 
@@ -146,6 +148,7 @@ class Job:
     help="Compute on this dask scheduler; its workers must see the movie and the store under the "
     "same paths.",
 )
+@click.option("--every", type=int, default=1, help="Of so many windows the first: a first look.")
 @click.option("--window", type=int, help=f"Frames in a window.  [default: {WINDOW}, or all]")
 @click.option(
     "--gain",
@@ -201,7 +204,7 @@ def _run(job: Job) -> Results:
     """Everything ``run`` does; the stored results."""
     _check_picture(job)
     _check_scheduler(job.scheduler)
-    movie = _open(job)
+    movie = _part(job, _open(job))
     table = None
     if job.positions is not None:
         size = float(movie["pixel_size_y"]), float(movie["pixel_size_x"])
@@ -260,6 +263,13 @@ def _open(job: Job) -> xr.DataArray:
     )
     _describe(movie)
     return check_movie(movie, minimum_frames=2)
+
+
+def _part(job: Job, movie: xr.DataArray) -> xr.DataArray:
+    part = movie if job.every == 1 else preview(movie, every=job.every, window=job.window or WINDOW)
+    if part is not movie:
+        _note(f"{len(part)} of {len(movie)} frames are taken")
+    return part
 
 
 def _describe(movie: xr.DataArray) -> None:

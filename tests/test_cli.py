@@ -659,3 +659,14 @@ def test_verify_names_what_is_damaged(result: Result, folder: Path, tmp_path: Pa
     found = call("verify", path)
     assert "camera/gain, chunk ()" in found.stdout
     refused(found, "1 damaged")
+
+
+@no_pictures
+def test_a_first_look_at_every_second_window(
+    folder: Path, movie: xr.DataArray, tmp_path: Path
+) -> None:
+    options = "--every", 2, "--size-pixels", SIZE
+    told = good(run(folder / "movie.zarr", tmp_path / "r.zarr", *options))
+    assert "250 of 450 frames are taken" in told
+    wanted = smlm.estimate_gain(smlm.preview(movie, every=2))["gain"]
+    assert float(stored(tmp_path / "r.zarr")["camera"]["gain"]) == float(wanted)

@@ -111,6 +111,11 @@ def apply(kernel: Kernel, data: Array) -> Array:
     return da.map_blocks(kernel, data, dtype=data.dtype, meta=data._meta, name=named(kernel, data))
 
 
+def joined(data: Array, parts: Sequence[tuple[int, int]]) -> Array:
+    """Parts of the first axis, one after the other."""
+    return da.concatenate([data[begin:end] for begin, end in parts])
+
+
 def ratio(numerator: Array, denominator: Array) -> Array:
     """Quotient, inf or NaN where the denominator is zero, without a warning."""
     return da.map_blocks(_ratio, numerator, denominator, dtype=numerator.dtype)

@@ -20,6 +20,7 @@ from smlm_dask.kernels.background import (
     frame_level,
     frame_offset,
     mix,
+    overlap,
     step_times,
     upper_median,
     window_starts,
@@ -314,7 +315,7 @@ def _truncated(
         truncated_means, *windows, lead=(3,), dtype="f4", each=(bright, first), maps=numbers
     )
     noise = window, shot, variance
-    settled = _graph.neighbour_map(_settle, means, 0, joint, *noise, lead=(3,), dtype="f4")
+    settled = _graph.neighbour_map(_settle, means, 0, joint, excess, *noise, lead=(3,), dtype="f4")
     light = _graph.neighbour_map(repair, settled, NEIGHBOURS, *noise, lead=(2,), dtype="f4")
     levels = _graph.frame_reduce(image_level, light[:, 0], light.shape[2], dtype="f8")
     index, share = mix(data.shape[0], starts, window)
@@ -330,6 +331,7 @@ def _truncated(
         "series_index": (("frame",), index),
         "series_share": (("frame",), share),
         "series_scale": (("frame",), scale),
+        "series_overlap": (("frame",), overlap(index, starts, window)),
         "series_offset": (("frame",), np.zeros(len(index))),
         "contamination": (images, settled[:, 1]),
         "window_start": (("window",), starts),
@@ -338,8 +340,10 @@ def _truncated(
     }
 
 
-def _settle(packed: Any, _: int, joint: bool, frames: int, gain: Any, variance: Any) -> Any:
-    settled = settle(packed[0], frames, gain, variance)
+def _settle(
+    packed: Any, _: int, joint: bool, excess: float, frames: int, gain: Any, variance: Any
+) -> Any:
+    settled = settle(packed[0], frames, gain, variance, excess)
     return weigh_neighbours(settled, frames, gain, variance) if joint else settled
 
 

@@ -312,7 +312,9 @@ def test_errors_of_two_images_add_in_squares(uncertain, overlap):
     first = xr.zeros_like(mixed.series_error) + 3.0
     two = mixed.assign(series_error=first.where(mixed.window == 0, 6.0))
     both = np.sqrt((0.75 * 3) ** 2 + (0.25 * 6) ** 2 + 2 * (overlap or 0) * 0.75 * 3 * 0.25 * 6)
-    alone = mixed.assign(series_share=("frame", np.zeros(len(movie))), series_error=first / 3 * both)
+    alone = mixed.assign(
+        series_share=("frame", np.zeros(len(movie))), series_error=first / 3 * both
+    )
     rows = table[:120]
     found, wanted, more = (
         photons_of(movie, rows, camera, background=b)

@@ -94,13 +94,14 @@ def test_the_background_of_blinking_pixels_is_found(blinking):
     assert ((median - light) / noise(light))[:, 24:32].mean() > 0.5
 
 
-@pytest.mark.parametrize("frames", [50, 200])
-@pytest.mark.parametrize("light", [1.0, 10.0, 200.0])
+@pytest.mark.parametrize(
+    ("light", "frames"), [(1.0, 200), (10.0, 200), (200.0, 200), (10.0, 50), (200.0, 50)]
+)
 def test_pixels_without_emitters_have_no_bias_and_the_error_that_is_told(light, frames):
     under = np.full((128, 128), light)
     found = repair.settle(means(camera_frames(under, frames, 12001)), frames, GAIN, VARIANCE)
     error = (found[0] * GAIN - light) / noise(light)
-    assert abs(error.mean()) < (0.008 if frames == 200 else 0.02)
+    assert abs(error.mean()) < (0.008 if frames == 200 else 0.015)
     assert 0.95 < (error * noise(light) / (found[2] * GAIN)).std() < 1.05
 
 

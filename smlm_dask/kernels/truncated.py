@@ -20,6 +20,8 @@ from numba import njit
 from numpy.typing import NDArray
 
 from smlm_dask.kernels.coarse import (
+    CALM_ELECTRONS,
+    CALM_NODE,
     FINENESS,
     STEPS,
     expected_means,
@@ -275,14 +277,16 @@ def _approach(
     total, limit = np.empty(WIDTH, np.float32), np.zeros(WIDTH, np.float32)
     noise, before = np.empty(pixels, np.float32), np.zeros(pixels, np.float32)
     share, mean = np.empty(pixels, np.float32), np.empty(pixels, np.float32)
+    follows = table.shape[1] == 1
     # Where single steps show, means rise in steps, too, and are slower to come to rest.
-    for i in range(3 if table.shape[1] == 1 else 2):
+    for i in range(3 if follows else 2):
         every = ROUNDS[c][min(i, 1)]
-        light = base[:pixels] + told[:pixels]
-        _noise(light, own, noise)
+        if c or not i or follows:
+            light = base[:pixels] + told[:pixels]
+            _noise(light, own, noise)
+            _expect(c, light, own, noise, table, share, mean)
         _limit(c, level, noise, limit)
         _count(tile, every, limit, count, total)
-        _expect(c, light, own, noise, table, share, mean)
         _step(c, own.shot, noise, mean, count, total, before, level)
         if every > 1:  # of other samples: what is left of it is not known
             before[:] = 0
@@ -395,27 +399,30 @@ def _expect(
         skewness = own.tail * b * own.shot[j] * own.shot[j] / (s * s * s)
         share[j] = normal - skewness * bend
         mean[j] = -density * (one + skewness * tilt) / share[j]
-    last, most = np.float32(table.shape[2] - 1), np.float32(table.shape[1] - 1)
+    most, full = np.float32(table.shape[1] - 1), (max(table.shape[2] - 1, 0) / FINENESS) ** 2
+    few = np.float32(CALM_ELECTRONS if own.tail == one else full)
     for j in range(light.size):
-        if own.node[j] <= most:
-            place = np.sqrt(max(zero, light[j]) * own.gain[j]) * np.float32(FINENESS)
-            if place < last:
-                share[j], mean[j] = _between(table, own.node[j], place)
+        electrons, node = max(zero, light[j]) * own.gain[j], own.node[j]
+        bound = np.float32(full) if node < np.float32(CALM_NODE) else few
+        if node <= most and electrons < bound:
+            place = np.sqrt(electrons) * np.float32(FINENESS)
+            share[j], mean[j] = _between(table, node, place)
 
 
 @njit(nogil=True, cache=True, error_model="numpy")
 def _between(table: Array, node: Any, place: Any) -> tuple[Any, Any]:
     """Both entries of the table at a place between its nodes and columns."""
-    i, k = int(node), int(place)
+    i, k = int(node), min(int(place), table.shape[2] - 2)
     after = min(i + 1, table.shape[1] - 1)
     down, right = node - np.float32(i), place - np.float32(k)
-    one = np.float32(1)
-    weights = (one - down) * (one - right), (one - down) * right, down * (one - right), down * right
-    found = (np.float32(0), np.float32(0))
-    places = (i, k), (i, k + 1), (after, k), (after, k + 1)
-    for w, (n, p) in zip(weights, places):  # noqa: B905
-        found = found[0] + w * table[0, n, p], found[1] + w * table[1, n, p]
-    return found
+    up, left = np.float32(1) - down, np.float32(1) - right
+    share, mean = table[0], table[1]
+    return (
+        up * (left * share[i, k] + right * share[i, k + 1])
+        + down * (left * share[after, k] + right * share[after, k + 1]),
+        up * (left * mean[i, k] + right * mean[i, k + 1])
+        + down * (left * mean[after, k] + right * mean[after, k + 1]),
+    )
 
 
 @njit(nogil=True, cache=True, error_model="numpy")

@@ -248,9 +248,10 @@ def repair(
 ) -> NDArray[np.float32]:
     """Light of one window, taken from its neighbours in time where emitters are on all through it.
 
-    A pixel is replaced where emitters were found in more than 0.45 of the frames, or where it is more
-    than 3.5 standard errors above the lower third of the neighbours; by their weighted mean, and
-    only if that is lower. The images are compared at the same mean level.
+    A pixel is replaced by the weighted mean of its neighbours where emitters were found in more than 0.45
+    of the frames (few samples are left, and what is taken off may be too much), or, if the mean is lower,
+    where it is more than 3.5 standard errors above their lower third. The images are compared at the
+    same mean level.
 
     Parameters
     ----------
@@ -367,7 +368,7 @@ def _replace(
                 total += weight * levels[i, p]
                 weights += weight
                 error2 += (weight * errors[i, p]) ** 2
-        if total < weights * level:
+        if total < weights * level or (share > CROWDED and weights > 0.0):
             out[0, p], out[1, p] = total / weights, math.sqrt(error2) / weights
     return out
 

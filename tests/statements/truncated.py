@@ -188,7 +188,7 @@ def repaired(
     weight = weight[~flagged] / np.sum(weight[~flagged])
     mean = float(np.sum(weight * levels[~flagged]))
     mean_error = math.sqrt(np.sum((weight * errors[~flagged]) ** 2))
-    return (mean, mean_error) if mean < own[0] else own
+    return (mean, mean_error) if mean < own[0] or shares[place] > 0.45 else own
 
 
 def electrons(light: float, read: float, excess: float, samples: int, seed: int) -> Array:

@@ -152,12 +152,13 @@ def estimate_background(
 
     Light of emitters only adds, so the darker samples of a pixel tell its background. With the camera's
     gain, offset and noise known, the image of a window is the level ``b`` that is consistent with the
-    mean of the samples below ``b + s``, where ``s^2 = b / gain + variance + 1/12`` (adu2) and the
-    skewness of shot noise is allowed for. What dim and distant emitters leave below that limit is told
-    by how the estimate rises from ``b + 0.5 s`` to ``b + 1.5 s``, averaged over a pixel around, and
-    taken off. Before, frames are brought to the same brightness: that of a frame is a clipped weighted
-    least-squares factor over its pixels. After, a pixel in which an emitter is on through most of a
-    window is replaced by the mean of up to twenty windows around it. The background of frame i is::
+    mean of the samples below ``b + s``, where ``s^2 = b / gain + variance + 1/6`` (adu2; 1/12 for
+    rounding, and 1/12 as a sample is taken as uniform on its step) and the skewness of shot noise is
+    allowed for. What dim and distant emitters leave below that limit is told by how the estimate rises
+    from ``b + 0.5 s`` to ``b + 1.5 s``, averaged over a pixel around, and taken off. Before, frames are
+    brought to the same brightness: that of a frame is a clipped weighted least-squares factor over its
+    pixels. After, a pixel in which an emitter is on through most of a window is replaced by the mean of
+    up to twenty windows around it. The background of frame i is::
 
         light = (1 - series_share) * series[series_index] + series_share * series[series_index + 1]
         background = offset + series_scale * (light - offset) + series_offset
@@ -204,14 +205,16 @@ def estimate_background(
     -------
     xarray.Dataset
         ``series`` (window, y, x) adu with the offset in it, and its standard error ``series_error``,
-        float32; ``series_index``, ``series_share``, ``series_scale`` and ``series_offset`` (frame);
+        float32; ``series_index``, ``series_share``, ``series_scale``, ``series_overlap`` and
+        ``series_offset`` (frame);
         ``contamination`` (window, y, x), the share of frames with emitters; ``window_start`` and
         ``window_stop`` (window); ``offset``; ``status`` (). The method "median" gives what
         ``background_sparse_median`` does, which has no errors. The movie is read once, and once more
         if the camera comes from it.
 
         The error is that of a pixel of an image, bias included. Errors of pixels next to each other are
-        nearly independent (0.15 without ``joint``); halfway between two images 0.8 of theirs is left.
+        nearly independent (0.13 to 0.23 without ``joint``). Those of two images, which are independent as
+        far as their windows do not overlap, add in squares: 0.7 of them is left halfway between two.
 
     Raises
     ------

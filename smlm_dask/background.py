@@ -168,7 +168,7 @@ def estimate_background(
     pixel changes with the brightness of the field within twenty windows.
 
     It fails where emitters are on through nearly all of 21 windows, and where a gain is wrong (10 % too
-    large gives -0.15 standard deviations, too small +0.1 to +0.15). With less than half an electron of
+    large gives -0.1 standard deviations, too small +0.12). With less than half an electron of
     light or fewer than 1,000 pixels flicker is left in. Smoothed, resampled or clipped frames do not have
     the noise that is assumed. Where the camera is given as maps and its noise is below half an adu, it
     shows where the steps of the samples stand: errors up to 0.06 standard deviations.

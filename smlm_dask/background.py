@@ -20,6 +20,7 @@ from smlm_dask.kernels.background import (
     frame_level,
     frame_offset,
     mix,
+    overlap,
     step_times,
     upper_median,
     window_starts,
@@ -151,12 +152,13 @@ def estimate_background(
 
     Light of emitters only adds, so the darker samples of a pixel tell its background. With the camera's
     gain, offset and noise known, the image of a window is the level ``b`` that is consistent with the
-    mean of the samples below ``b + s``, where ``s^2 = b / gain + variance + 1/12`` (adu2) and the
-    skewness of shot noise is allowed for. What dim and distant emitters leave below that limit is told
-    by how the estimate rises from ``b + 0.5 s`` to ``b + 1.5 s``, averaged over a pixel around, and
-    taken off. Before, frames are brought to the same brightness: that of a frame is a clipped weighted
-    least-squares factor over its pixels. After, a pixel in which an emitter is on through most of a
-    window is replaced by the mean of up to twenty windows around it. The background of frame i is::
+    mean of the samples below ``b + s``, where ``s^2 = b / gain + variance + 1/6`` (adu2; 1/12 for
+    rounding, and 1/12 as a sample is taken as uniform on its step) and the skewness of shot noise is
+    allowed for. What dim and distant emitters leave below that limit is told by how the estimate rises
+    from ``b + 0.5 s`` to ``b + 1.5 s``, averaged over a pixel around, and taken off. Before, frames are
+    brought to the same brightness: that of a frame is a clipped weighted least-squares factor over its
+    pixels. After, a pixel in which an emitter is on through most of a window is replaced by the mean of
+    up to twenty windows around it. The background of frame i is::
 
         light = (1 - series_share) * series[series_index] + series_share * series[series_index + 1]
         background = offset + series_scale * (light - offset) + series_offset
@@ -166,7 +168,7 @@ def estimate_background(
     pixel changes with the brightness of the field within twenty windows.
 
     It fails where emitters are on through nearly all of 21 windows, and where a gain is wrong (10 % too
-    large gives -0.15 standard deviations, too small +0.1 to +0.15). With less than half an electron of
+    large gives -0.1 standard deviations, too small +0.12). With less than half an electron of
     light or fewer than 1,000 pixels flicker is left in. Smoothed, resampled or clipped frames do not have
     the noise that is assumed. Where the camera is given as maps and its noise is below half an adu, it
     shows where the steps of the samples stand: errors up to 0.06 standard deviations.
@@ -203,14 +205,16 @@ def estimate_background(
     -------
     xarray.Dataset
         ``series`` (window, y, x) adu with the offset in it, and its standard error ``series_error``,
-        float32; ``series_index``, ``series_share``, ``series_scale`` and ``series_offset`` (frame);
+        float32; ``series_index``, ``series_share``, ``series_scale``, ``series_overlap`` and
+        ``series_offset`` (frame);
         ``contamination`` (window, y, x), the share of frames with emitters; ``window_start`` and
         ``window_stop`` (window); ``offset``; ``status`` (). The method "median" gives what
         ``background_sparse_median`` does, which has no errors. The movie is read once, and once more
         if the camera comes from it.
 
         The error is that of a pixel of an image, bias included. Errors of pixels next to each other are
-        nearly independent (0.15 without ``joint``); halfway between two images 0.8 of theirs is left.
+        nearly independent (0.13 to 0.23 without ``joint``). Those of two images, which are independent as
+        far as their windows do not overlap, add in squares: 0.7 of them is left halfway between two.
 
     Raises
     ------
@@ -314,7 +318,7 @@ def _truncated(
         truncated_means, *windows, lead=(3,), dtype="f4", each=(bright, first), maps=numbers
     )
     noise = window, shot, variance
-    settled = _graph.neighbour_map(_settle, means, 0, joint, *noise, lead=(3,), dtype="f4")
+    settled = _graph.neighbour_map(_settle, means, 0, joint, excess, *noise, lead=(3,), dtype="f4")
     light = _graph.neighbour_map(repair, settled, NEIGHBOURS, *noise, lead=(2,), dtype="f4")
     levels = _graph.frame_reduce(image_level, light[:, 0], light.shape[2], dtype="f8")
     index, share = mix(data.shape[0], starts, window)
@@ -330,6 +334,7 @@ def _truncated(
         "series_index": (("frame",), index),
         "series_share": (("frame",), share),
         "series_scale": (("frame",), scale),
+        "series_overlap": (("frame",), overlap(index, starts, window)),
         "series_offset": (("frame",), np.zeros(len(index))),
         "contamination": (images, settled[:, 1]),
         "window_start": (("window",), starts),
@@ -338,8 +343,10 @@ def _truncated(
     }
 
 
-def _settle(packed: Any, _: int, joint: bool, frames: int, gain: Any, variance: Any) -> Any:
-    settled = settle(packed[0], frames, gain, variance)
+def _settle(
+    packed: Any, _: int, joint: bool, excess: float, frames: int, gain: Any, variance: Any
+) -> Any:
+    settled = settle(packed[0], frames, gain, variance, excess)
     return weigh_neighbours(settled, frames, gain, variance) if joint else settled
 
 

@@ -312,9 +312,12 @@ def _series(background: xr.Dataset) -> _graph.Series:
     images, index, offset = (background[n].data for n in SERIES)
     if "series_share" in background:
         share, scale = (background[n].data for n in SHARES)
+        alone = np.zeros(background.sizes["frame"])
+        overlap = background["series_overlap"].data if "series_overlap" in background else alone
         dark = background["offset"].data if "offset" in background else np.zeros(())
         dark = float(dark) if not _graph.is_lazy(dark) and dark.ndim == 0 else dark
-        return _graph.Series(images, index, offset, share=share, scale=scale, dark=dark)
+        mixed = {"share": share, "scale": scale, "dark": dark, "overlap": overlap}
+        return _graph.Series(images, index, offset, **mixed)
     around = [background[n].data for n in WINDOWS if n in background]
     if len(around) < len(WINDOWS) or any(map(_graph.is_lazy, around[:2])):
         return _graph.Series(images, index, offset)

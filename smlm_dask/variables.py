@@ -98,6 +98,11 @@ VARIABLES: dict[str, Variable] = {
     "series_scale": _variable(
         "frame", "1", "light of a frame's background, relative to that of its images"
     ),
+    "series_overlap": _variable(
+        "frame",
+        "1",
+        "share of its window that the image of a frame has in common with the next one",
+    ),
     "contamination": _variable(
         "window y x", "1", "share of a window's frames in which emitters raise a pixel"
     ),

@@ -211,6 +211,7 @@ def test_windows_cover_the_movie(flickering):
     np.testing.assert_allclose(place[inside], np.arange(470)[inside])
     assert share[:50].max() == 0
     assert share[420:].max() == 0
+    np.testing.assert_allclose(found.series_overlap[[0, 200, 415]], [0.4, 0.4, 0.9])
 
 
 def test_an_emitter_that_stays_to_the_end_is_no_background():

@@ -298,25 +298,31 @@ def test_errors_of_images_are_errors_of_photons(uncertain, method):
     np.testing.assert_array_equal(lazy.photons, found.photons)
 
 
-def test_errors_of_images_are_those_of_the_nearer_one(uncertain):
+@pytest.mark.parametrize("overlap", [None, 0.5])
+def test_errors_of_two_images_add_in_squares(uncertain, overlap):
     movie, table, camera, background = uncertain
     mixed = background.assign(
-        series_share=("frame", np.where(np.arange(len(movie)) % 2, 0.9, 0.1)),
+        series_share=("frame", np.full(len(movie), 0.25)),
         series_scale=("frame", np.full(len(movie), 0.5)),
         series=background.series * 0 + OFFSET + 100 * QE / GAIN,
         offset=((), OFFSET),
     )
+    if overlap:
+        mixed = mixed.assign(series_overlap=("frame", np.full(len(movie), overlap)))
     first = xr.zeros_like(mixed.series_error) + 3.0
     two = mixed.assign(series_error=first.where(mixed.window == 0, 6.0))
-    rows = table[:120]
-    found = photons_of(movie, rows, camera, background=two)
-    even, odd = (
-        photons_of(movie, rows, camera, background=mixed.assign(series_error=first * (1 + k)))
-        for k in (0, 1)
+    both = np.sqrt((0.75 * 3) ** 2 + (0.25 * 6) ** 2 + 2 * (overlap or 0) * 0.75 * 3 * 0.25 * 6)
+    alone = mixed.assign(
+        series_share=("frame", np.zeros(len(movie))), series_error=first / 3 * both
     )
-    np.testing.assert_array_equal(found.photons[::2], even.photons[::2])
-    np.testing.assert_array_equal(found.photons[1::2], odd.photons[1::2])
-    assert even.photons_error.mean() < odd.photons_error.mean()
+    rows = table[:120]
+    found, wanted, more = (
+        photons_of(movie, rows, camera, background=b)
+        for b in (two, alone, alone.assign(series_error=1.2 * alone.series_error))
+    )
+    np.testing.assert_allclose(found.photons, wanted.photons, rtol=1e-6)
+    np.testing.assert_allclose(found.photons_error, wanted.photons_error, rtol=1e-6)
+    assert wanted.photons_error.mean() < more.photons_error.mean()
 
 
 def test_an_error_of_the_table_comes_before_those_of_the_images(uncertain):

@@ -95,6 +95,26 @@ def test_the_background_of_blinking_pixels_is_found(blinking):
 
 
 @pytest.mark.parametrize(
+    ("light", "frames"), [(1.0, 200), (10.0, 200), (200.0, 200), (10.0, 50), (200.0, 50)]
+)
+def test_pixels_without_emitters_have_no_bias_and_the_error_that_is_told(light, frames):
+    under = np.full((128, 128), light)
+    found = repair.settle(means(camera_frames(under, frames, 12001)), frames, GAIN, VARIANCE)
+    error = (found[0] * GAIN - light) / noise(light)
+    assert abs(error.mean()) < (0.008 if frames == 200 else 0.015)
+    assert 0.95 < (error * noise(light) / (found[2] * GAIN)).std() < 1.05
+
+
+@pytest.mark.parametrize(("light", "excess"), [(1.0, 1.0), (10.0, 1.0), (4.0, 2.0), (50.0, 2.0)])
+def test_skewness_takes_from_the_variance_what_exact_sums_say(light, excess):
+    values, read = np.sort(statement.electrons(light, 1.4, excess, 400_000, 12002)), 1.4
+    s = np.sqrt(excess * light + read**2)
+    skewness = (2 * excess - 1) * excess * light / s**3
+    exact = statement.loss(values, light, s) / statement.without_skewness(0.0)
+    assert exact == pytest.approx(np.exp(-repair.SKEWED * skewness), rel=0.05)
+
+
+@pytest.mark.parametrize(
     "cut",
     [
         lambda f: f.transpose(0, 2, 1).copy().transpose(0, 2, 1),

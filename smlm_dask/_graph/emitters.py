@@ -42,7 +42,7 @@ def emitter_map(
 
     Each task gets the ``rows`` (emitter, column) of its own frames, with ``frame`` counted from the
     block's first. ``background`` is a series of images, or an image for each frame of ``data``, cut like
-    it; ``offset`` is a number for each frame, or for a series with shares (frame, 4) as `mixture` gives
+    it; ``offset`` is a number for each frame, or for a series with shares (frame, 5) as `mixture` gives
     them; ``error`` are images as ``images``, or none. The result is (emitter, columns) in the order of
     ``rows``; rows not sorted by frame cost one task that puts them back.
     """

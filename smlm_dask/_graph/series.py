@@ -38,7 +38,8 @@ class Series:
     ``dark + scale ((1 - share) image + share next - dark) + offset``; ``dark`` is a number or (y, x).
     A lazy ``index`` points to ``used`` entries, and which these are is known when all images are. The
     frames where each entry's window begins and ends, in memory, still tell the few that a frame may
-    have. ``error`` are images of standard deviations, of which a frame has those of one entry.
+    have. ``error`` are images of standard deviations, and ``overlap``, for each frame, how far those of its
+    two entries are of the same errors.
     """
 
     images: Any
@@ -51,11 +52,13 @@ class Series:
     scale: Any = None
     dark: Any = 0.0
     error: Any = None
+    overlap: Any = None
 
     @property
     def arrays(self) -> tuple[Any, ...]:
         """All that may be lazy, without ``used``."""
-        return self.images, self.index, self.offset, self.share, self.scale, self.dark, self.error
+        numbers = self.index, self.offset, self.share, self.scale, self.overlap
+        return self.images, *numbers, self.dark, self.error
 
     @property
     def known(self) -> bool:
@@ -109,7 +112,8 @@ def levels_of(series: Series, data: Array) -> tuple[Callable[[int], Any], list[A
     offset = like_frames(from_array(series.offset), data)
     if series.share is None:
         return lambda i: block(offset, i), [offset]
-    own = [offset, *(like_frames(from_array(a), data) for a in (series.scale, series.share))]
+    numbers = series.scale, series.share, series.overlap
+    own = [offset, *(like_frames(from_array(a), data) for a in numbers)]
     dark = whole(series.dark)
 
     def levels(i: int) -> Any:
@@ -118,10 +122,10 @@ def levels_of(series: Series, data: Array) -> tuple[Callable[[int], Any], list[A
     return levels, [*own, dark]
 
 
-def mixture(offset: Any, scale: Any, share: Any, dark: Any) -> NDArray[np.float64]:
-    """What each frame has of an adu, its image, the next one, and a last one, ``dark``: (frame, 4).
+def mixture(offset: Any, scale: Any, share: Any, overlap: Any, dark: Any) -> NDArray[np.float64]:
+    """What each frame has of an adu, its image, the next one, and a last one, ``dark``: (frame, 5).
 
-    A ``dark`` that is a number needs no image.
+    The last column is the ``overlap``. A ``dark`` that is a number needs no image.
     """
     rest = 1 - scale
     plain = np.ndim(dark) == 0
@@ -130,6 +134,7 @@ def mixture(offset: Any, scale: Any, share: Any, dark: Any) -> NDArray[np.float6
         scale * (1 - share),
         scale * share,
         np.zeros_like(rest) if plain else rest,
+        overlap,
     )
     return np.stack(columns, axis=1)
 

@@ -18,6 +18,7 @@ __all__ = [
     "frame_level",
     "frame_offset",
     "mix",
+    "overlap",
     "step_times",
     "upper_median",
     "window_starts",
@@ -98,6 +99,14 @@ def mix(
     after = np.minimum(index + 1, len(middle) - 1)
     gap = np.maximum(middle[after] - middle[index], 1)
     return index.astype(np.int64), np.clip((frame - middle[index]) / gap, 0, 1) * (after > index)
+
+
+def overlap(
+    index: NDArray[np.int64], starts: NDArray[np.int64], window: int
+) -> NDArray[np.float64]:
+    """Share of its frames that the window of each frame's image has in common with the next one."""
+    gap = np.append(np.diff(starts), window)[index]
+    return np.asarray(np.maximum(1 - gap / window, 0))
 
 
 def clean(ranges: NDArray[Any], fraction: float, threshold: float) -> NDArray[np.bool_]:

@@ -20,7 +20,11 @@ MOST_ELECTRONS = 100.0  # beyond, shot noise is normal enough and no camera's st
 STEPS = 1 / 6
 NODES = 20  # of camera noise r electrons, at r / (1 + r) times this
 # Nodes and electrons up to which skewness alone is wrong: by 0.01 standard deviations beyond them.
-POISSON, MULTIPLIED = (10, 25.0), (18, 49.0)
+POISSON, MULTIPLIED = (15, 25.0), (18, 49.0)
+CALM_NODE, CALM_ELECTRONS = (
+    9,
+    5.0,
+)  # and where it is right, to 0.003, unless electrons are multiplied
 GRID = 0.05  # electrons: of multiplied ones, which are few where the table is needed
 
 

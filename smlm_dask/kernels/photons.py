@@ -30,8 +30,8 @@ __all__ = [
 ]
 
 Array = NDArray[Any]
-# Of the error of a background's pixels, what all pixels of a crop have alike: a bias of 0.2, as much again
-# where the light flickers.
+# Of the error of a background's pixels, what all pixels of a crop have alike: a bias of 0.2 where emitters
+# are in a third of the frames, as much again where the light flickers.
 COMMON = 0.25
 NO_IMAGES = NONE, np.empty(0, np.int64), np.empty(0)
 

@@ -40,11 +40,12 @@ class Background:
     series_index : array_like, shape (t,)
         The image of each frame. A crop whose frame has no image (an index outside the series) has no
         answer.
-    series_offset : array_like, shape (t,) or (t, 4)
-        The background of frame ``f`` is ``series[series_index[f]] + series_offset[f]``; or, with four
-        numbers ``a, b, c, d``, ``a + b series[i] + c series[i + 1] + d series[-1]``.
+    series_offset : array_like, shape (t,) or (t, 5)
+        The background of frame ``f`` is ``series[series_index[f]] + series_offset[f]``; or, with five
+        numbers ``a, b, c, d, e``, ``a + b series[i] + c series[i + 1] + d series[-1]``, where errors of
+        ``series[i]`` and ``series[i + 1]`` have a correlation of ``e``.
     series_error : ndarray, shape (m or m - 1, Y, X), or empty for none
-        Standard deviations of the images, in adu, but for the last of four.
+        Standard deviations of the images, in adu, but for the last with five numbers.
     """
 
     def __init__(
@@ -70,7 +71,9 @@ class Background:
         self.series = readable(series)
         self.error = readable(series_error)
         self.index, numbers = column(series_index, t), np.asarray(series_offset)
-        self.shares = numbers[:, 1:] if numbers.ndim == 2 else np.ones((t, 1))
+        mixed = numbers.ndim == 2
+        self.shares = numbers[:, 1:4] if mixed else np.ones((t, 1))
+        self.alike = numbers[:, 4] if mixed else np.zeros(t)
         self.offset = column(numbers[:, 0] if numbers.ndim == 2 else numbers, t)
 
     def under(self, place: Place) -> tuple[list[tuple[Place, Array]], Array, Array]:
@@ -106,15 +109,20 @@ class Background:
     def gather_errors(self, place: Place, out: Array) -> None:
         """Fill ``out`` (k, rows, columns) with the errors of what lies under crops, in adu.
 
-        Of two images that a frame has a share of, they are those of the one with the larger share.
+        Between two images errors are smaller than in each of them: those of different frames add in squares.
         """
         _, valid, index, y0, x0 = place
         frame = np.where(valid, index, 0)
-        own, later = self.shares[frame, 0], self.shares[frame, 1:2].sum(axis=1)
-        image = self.index[frame] + (later > own)
-        known = valid & (image >= 0) & (image < len(self.error))
-        gather((self.error, known, image, y0, x0), out)
-        out *= (own + later)[:, None, None]
+        shares = [*self.shares[frame].T, np.zeros(len(frame))][:2]
+        both, pixels, total = np.ones(out.shape), np.empty_like(out), np.zeros_like(out)
+        for image, share in zip((self.index[frame], self.index[frame] + 1), shares, strict=True):
+            known = valid & (image >= 0) & (image < len(self.error)) & (share != 0)
+            gather((self.error, known, image, y0, x0), pixels)
+            pixels[valid & (share == 0)] = 0
+            pixels *= share[:, None, None]
+            total += pixels * pixels
+            both *= pixels
+        np.sqrt(total + 2 * self.alike[frame][:, None, None] * both, out=out)
 
 
 def project(

@@ -20,6 +20,8 @@ from numba import njit
 from numpy.typing import NDArray
 
 from smlm_dask.kernels.coarse import (
+    CALM_ELECTRONS,
+    CALM_NODE,
     FINENESS,
     STEPS,
     expected_means,
@@ -29,7 +31,7 @@ from smlm_dask.kernels.coarse import (
 from smlm_dask.kernels.pixels import flat_map, least_sample
 from smlm_dask.kernels.selection import bands, load_band
 
-__all__ = ["LIMITS", "truncated_means", "usable"]
+__all__ = ["LEAST_SLOPE", "LIMITS", "truncated_means", "usable"]
 
 Array = NDArray[Any]
 
@@ -39,6 +41,7 @@ ROUNDS = ((2, 1), (1, 1), (2, 1))
 WIDTH = 512  # pixels per tile: long enough runs of a row; 200 frames of them in float32 fit the L2 cache
 UNROLL = 8
 MOST_LEFT = 0.5  # share of a step that the next may seem to be
+LEAST_SLOPE = 0.3  # of an estimate over its light, where its own noise follows it
 NEVER = 1e30  # a sample above every limit
 DIMMEST = 0.1  # of the usual brightness: a frame that is dimmer, or so much brighter, is not used
 LEAST_NOISE, FEWEST_STUCK = 0.5, 10  # adu: a pixel with more must change in so many frames
@@ -64,6 +67,11 @@ def _slope(k: int) -> float:
 SLOPES = np.array([_slope(k) for k in range(3)])
 # How far the noise that is taken raises each estimate.
 LEVERS = np.array([(d * c + r) / (1 - d) for c, r, d in zip(LIMITS, _RATIO, DAMPING, strict=True)])
+# Variance of each over that of a mean of as many samples; of two of them together, that of the higher limit.
+VARIANCES = 1 / (np.array(_SHARE) * (1 - DAMPING))
+# How far the estimates of few samples are off, over their number: samples enter one by one as the limit
+# rises, and each that does raises the mean, and so the limit.
+BENDS = -np.array(_RATIO) * VARIANCES / 2
 
 
 class _Noise(NamedTuple):
@@ -117,10 +125,10 @@ def truncated_means(
     -------
     ndarray of float32
         Row 0: light at a limit of one standard deviation, adu. Row 1: what the light rises from the
-        lowest limit to the highest, adu. Row 2: share of the frames that are brighter than
-        background. NaN where a sample or a number is not finite, a pixel never changes, or few samples
-        are any: frames much dimmer or brighter than is usual, samples far below the offset or at the top
-        of their type are left out.
+        lowest limit to the highest, adu, at the noise of row 0. Row 2: share of the frames that are
+        brighter than background. NaN where a sample or a number is not finite, a pixel never changes, or
+        few samples are any: frames much dimmer or brighter than is usual, samples far below the offset
+        or at the top of their type are left out.
     """
     out = np.full((3, *frames.shape[1:]), np.nan, np.float32)
     if frames.size == 0:
@@ -240,32 +248,46 @@ def _band_means(
         own = _Noise(
             noise.shot[part], noise.floor[part], noise.gain[part], noise.node[part], noise.tail
         )
-        before = 2
+        before, last = 2, 0 if table.shape[2] == 1 else 1
         for c in (2, 1, 0):
             levels[c] = levels[before]
-            _approach(tile, c, base, own, table[c], levels[c], counts[c])
+            told = levels[c if c else last]
+            _approach(tile, c, base, own, table[c], told, levels[c], counts[c])
             before = c
-        _write(levels, base, own, table[1], counts, frames, used, out[:, part])
+        _write(levels, last, base, own, table[1], counts, frames, used, out[:, part])
 
 
 @njit(nogil=True, cache=True, error_model="numpy")
 def _approach(
-    tile: Array, c: int, base: Array, own: _Noise, table: Array, level: Array, count: Array
+    tile: Array,
+    c: int,
+    base: Array,
+    own: _Noise,
+    table: Array,
+    told: Array,
+    level: Array,
+    count: Array,
 ) -> None:
-    """Improve the background of each pixel of a tile, from limit `c`."""
+    """Improve the background of each pixel of a tile, from limit `c`, by the noise at the level `told`.
+
+    That is its own, or, for the lowest limit, that of the one before: with its own, noise that is too
+    small by chance draws it down, and there is no end to that below two electrons.
+    """
     pixels = own.shot.size
     total, limit = np.empty(WIDTH, np.float32), np.zeros(WIDTH, np.float32)
     noise, before = np.empty(pixels, np.float32), np.zeros(pixels, np.float32)
     share, mean = np.empty(pixels, np.float32), np.empty(pixels, np.float32)
+    follows = table.shape[1] == 1
     # Where single steps show, means rise in steps, too, and are slower to come to rest.
-    for i in range(3 if table.shape[1] == 1 else 2):
+    for i in range(3 if follows else 2):
         every = ROUNDS[c][min(i, 1)]
-        light = base[:pixels] + level[:pixels]
-        _noise(light, own, noise)
+        if c or not i or follows:
+            light = base[:pixels] + told[:pixels]
+            _noise(light, own, noise)
+            _expect(c, light, own, noise, table, share, mean)
         _limit(c, level, noise, limit)
         _count(tile, every, limit, count, total)
-        _expect(c, light, own, noise, table, share, mean)
-        _step(c, noise, mean, count, total, before, level)
+        _step(c, own.shot, noise, mean, count, total, before, level)
         if every > 1:  # of other samples: what is left of it is not known
             before[:] = 0
 
@@ -377,45 +399,58 @@ def _expect(
         skewness = own.tail * b * own.shot[j] * own.shot[j] / (s * s * s)
         share[j] = normal - skewness * bend
         mean[j] = -density * (one + skewness * tilt) / share[j]
-    last, most = np.float32(table.shape[2] - 1), np.float32(table.shape[1] - 1)
+    most, full = np.float32(table.shape[1] - 1), (max(table.shape[2] - 1, 0) / FINENESS) ** 2
+    few = np.float32(CALM_ELECTRONS if own.tail == one else full)
     for j in range(light.size):
-        if own.node[j] <= most:
-            place = np.sqrt(max(zero, light[j]) * own.gain[j]) * np.float32(FINENESS)
-            if place < last:
-                share[j], mean[j] = _between(table, own.node[j], place)
+        electrons, node = max(zero, light[j]) * own.gain[j], own.node[j]
+        bound = np.float32(full) if node < np.float32(CALM_NODE) else few
+        if node <= most and electrons < bound:
+            place = np.sqrt(electrons) * np.float32(FINENESS)
+            share[j], mean[j] = _between(table, node, place)
 
 
 @njit(nogil=True, cache=True, error_model="numpy")
 def _between(table: Array, node: Any, place: Any) -> tuple[Any, Any]:
     """Both entries of the table at a place between its nodes and columns."""
-    i, k = int(node), int(place)
+    i, k = int(node), min(int(place), table.shape[2] - 2)
     after = min(i + 1, table.shape[1] - 1)
     down, right = node - np.float32(i), place - np.float32(k)
-    one = np.float32(1)
-    weights = (one - down) * (one - right), (one - down) * right, down * (one - right), down * right
-    found = (np.float32(0), np.float32(0))
-    places = (i, k), (i, k + 1), (after, k), (after, k + 1)
-    for w, (n, p) in zip(weights, places):  # noqa: B905
-        found = found[0] + w * table[0, n, p], found[1] + w * table[1, n, p]
-    return found
+    up, left = np.float32(1) - down, np.float32(1) - right
+    share, mean = table[0], table[1]
+    return (
+        up * (left * share[i, k] + right * share[i, k + 1])
+        + down * (left * share[after, k] + right * share[after, k + 1]),
+        up * (left * mean[i, k] + right * mean[i, k + 1])
+        + down * (left * mean[after, k] + right * mean[after, k + 1]),
+    )
 
 
 @njit(nogil=True, cache=True, error_model="numpy")
 def _step(
-    c: int, noise: Array, mean: Array, count: Array, total: Array, before: Array, level: Array
+    c: int,
+    shot: Array,
+    noise: Array,
+    mean: Array,
+    count: Array,
+    total: Array,
+    before: Array,
+    level: Array,
 ) -> None:
     """One step of each background towards the one that has the truncated mean that was found.
 
     What is left of a step in the next is known from the one `before`: steps add up like powers of that
-    share, and their sum is taken at once. Without it twice as many rounds were needed.
+    share, and their sum is taken at once. Without it twice as many rounds were needed. Noise that grows
+    with the background makes steps longer, by a fifth at one electron.
     """
     zero, half, one, two = np.float32(0), np.float32(0.5), np.float32(1), np.float32(2)
     most, speed = np.float32(MOST_LEFT), np.float32(1 / (1 - DAMPING[c]))
+    lever, least = np.float32(LEVERS[c] / 2 if c else 0.0), np.float32(LEAST_SLOPE)
     for j in range(noise.size):
         s = noise[j]
         known = count[j] >= half
         number = count[j] if known else half
-        step = (total[j] / number - level[j] - s * mean[j]) * speed
+        slope = max(least, one - lever * shot[j] / s)
+        step = (total[j] / number - level[j] - s * mean[j]) * speed / slope
         step = min(two * s, step)
         step = max(-two * s, step)
         left = step / before[j] if before[j] != zero else zero
@@ -428,6 +463,7 @@ def _step(
 @njit(nogil=True, cache=True, error_model="numpy")
 def _write(
     levels: Array,
+    last: int,
     base: Array,
     own: _Noise,
     table: Array,
@@ -436,14 +472,20 @@ def _write(
     used: Array,
     out: Array,
 ) -> None:
+    """Write the results of a tile; `last` is the level whose noise the lowest limit was set by."""
     pixels = own.shot.size
     noise, share = np.empty(pixels, np.float32), np.empty(pixels, np.float32)
     light, mean = base[:pixels] + levels[1, :pixels], np.empty(pixels, np.float32)
+    low, high = np.empty(pixels, np.float32), np.empty(pixels, np.float32)
     _noise(light, own, noise)
     _expect(1, light, own, noise, table, share, mean)
+    _noise(base[:pixels] + levels[last, :pixels], own, low)
+    _noise(base[:pixels] + levels[2, :pixels], own, high)
+    down, up = np.float32(LEVERS[0]), np.float32(LEVERS[2])
     for j in range(pixels):
         out[0, j] = light[j]
-        out[1, j] = levels[2, j] - levels[0, j]
+        s, bottom, top = noise[j], levels[0, j], levels[2, j]
+        out[1, j] = (top + up * (s - high[j])) - (bottom + down * (s - low[j]))
         out[2, j] = 1 - counts[1, j] / (used[j] * share[j]) + 0 * light[j]
         if used[j] < np.float32(LEAST_USED) * frames:
             out[:, j] = np.nan

@@ -64,37 +64,102 @@ def brightness(frame: Array, light: Array, gain: float, offset: float, variance:
     return float(factor)
 
 
-def settled(packed: Array, frames: int, gain: Array, variance: Array, weight: Array) -> Array:
-    """Light, share and error of images whose known pixels count by ``weight``."""
-    light, rise, share = packed
-    floor = variance + 1 / 12
-    s = np.sqrt(np.maximum(light, 0) / gain + floor)
-    density = smoothed(np.clip(rise / s, -0.5, 0.5), weight)
+def constants() -> tuple[Array, Array, Array, Array]:
+    """Of the three limits: damping, what flat contamination and the noise do, and the variance."""
     c = np.array([0.5, 1, 1.5])
     lam = norm.pdf(c) / norm.cdf(c)
     damping = lam * (c + lam)
     mass = c * norm.cdf(c) + norm.pdf(c)
     moment = ((c * c - 1) * norm.cdf(c) + c * norm.pdf(c)) / 2
     slopes = (moment + lam * mass) / (norm.cdf(c) * (1 - damping))
-    found = light - slopes[1] / (slopes[2] - slopes[0]) * np.maximum(density, 0) * s
-    b = np.maximum(light + np.clip(smoothed(found, weight) - light, -0.3 * s, 0.3 * s), 0)
-    near = np.sqrt(b / gain + floor)
-    found += (damping[1] + lam[1]) / (1 - damping[1]) * (near - s)
-    skewness = b / gain**2 / near**3
-    calm = np.maximum(1 - np.clip(share, 0, 1), 0.2)
-    error2 = 2.2 / (frames * calm * (1 + skewness**2)) + (0.3 * np.clip(share, 0, 1)) ** 2
-    return np.stack([found, share, near * np.sqrt(error2)])
+    levers = (damping * c + lam) / (1 - damping)
+    return lam, slopes, levers, 1 / (norm.cdf(c) * (1 - damping))
 
 
-def smoothed(image: Array, weight: Array) -> Array:
+def settled(
+    packed: Array, frames: int, gain: Array, variance: Array, weight: Array, excess: float = 1.0
+) -> Array:
+    """Light, share and error of images whose known pixels count by ``weight``."""
+    light, rise, share = packed
+    lam, slopes, levers, variances = constants()
+    part, apart = slopes[1] / (slopes[2] - slopes[0]), levers[0] - levers[2]
+
+    def at(b: Array) -> Array:
+        return np.asarray(np.sqrt(np.maximum(b, 0) / gain + variance + 1 / 12))
+
+    own = at(light)
+    b = light + np.clip(smoothed(light, weight, 2) - light, -0.3 * own, 0.3 * own)
+    s = at(b)
+    density = smoothed(np.clip((rise + apart * (own - s)) / s, -0.5, 0.5), weight)
+    found = s * density
+    for _ in range(2):
+        low = np.maximum(b - part * found, 0)
+        found = s * density + apart * (s - at(low))
+    near, calm = at(low), frames * np.maximum(1 - np.clip(share, 0, 1), 0.2)
+    damp = np.exp(-0.82 * (2 * excess - 1) / excess * low / gain**2 / near**3)
+    lean, bends = damp**2 / gain / (2 * near), -lam * variances / 2
+    wide, rises = around_and_rise(lean)
+    few = (rises * (bends[2] - bends[0]) - (1 + wide) * bends[1]) * near / calm
+    loss = damp * without_skewness(lean)
+    error = near * np.sqrt(loss / calm + (0.3 * np.clip(share, 0, 1)) ** 2)
+    return np.stack([light + levers[1] * (near - own) - part * found + few, share, error])
+
+
+def around_and_rise(lean: Any) -> tuple[Any, Any]:
+    """``wide`` and ``near`` of ``middle + wide <middle> - near <high - low>``."""
+    _, slopes, levers, _ = constants()
+    part, apart = slopes[1] / (slopes[2] - slopes[0]), levers[0] - levers[2]
+    x = part * apart * lean
+    near = part * (1 + levers[1] * lean) * (1 + x + x * x)
+    return (levers[1] + near * apart) * lean / np.maximum(1 - levers[1] * lean, 0.3), near
+
+
+def without_skewness(lean: Any) -> Any:
+    """Variance over that of a mean of as many samples."""
+    _, _, _, (low, middle, high) = constants()
+    wide, near = around_and_rise(lean)
+    (w1, q1), (w2, q2) = ((k.max(), np.sum(k * k)) for k in (gaussian(1), gaussian(2)))
+    own = middle * (1 + 2 * wide * w2 + wide**2 * q2)
+    return own + near**2 * q1 * (low - high) + 2 * near * w1 * (middle - high)
+
+
+def loss(values: Array, light: float, s: float) -> float:
+    """`without_skewness` at known noise, of a distribution that is given by sorted ``values`` of it."""
+    _, slopes, _, _ = constants()
+    below, means, counts, slope = [], [], [], []
+    for c in (0.5, 1, 1.5):
+        limit = light + c * s
+        low = values[values < limit]
+        near = np.abs(values - limit) < 0.1 * s
+        density = near.sum() / (0.2 * s)
+        below.append(low)
+        means.append(low.mean())
+        counts.append(len(low) / len(values))
+        slope.append(1 - density * (limit - low.mean()) / len(low))
+
+    def both(i: int, j: int) -> float:  # i is not above j
+        return float(below[i].var() / (counts[j] * slope[i] * slope[j]) / s**2)
+
+    part = slopes[1] / (slopes[2] - slopes[0])
+    rise = both(2, 2) + both(0, 0) - 2 * both(0, 2)
+    kernel = gaussian(1)
+    shared = 2 * part * kernel.max() * (both(1, 2) - both(0, 1))
+    return both(1, 1) - shared + part**2 * float(np.sum(kernel**2)) * rise
+
+
+def gaussian(sigma: float) -> Array:
+    """A Gaussian over pixels, cut at 2.58 of its standard deviations."""
+    reach = math.floor(2.58 * sigma)
+    edges = (np.arange(-reach, reach + 2) - 0.5) / (math.sqrt(2) * sigma)
+    taps = np.diff([math.erf(x) for x in edges])
+    return np.asarray(np.outer(taps, taps) / taps.sum() ** 2)
+
+
+def smoothed(image: Array, weight: Array, sigma: float = 1) -> Array:
     """Gaussian mean over a pixel around, by weights; zero where a pixel is not known."""
-    steps = np.arange(-3, 4) / math.sqrt(2)
-    taps = np.diff([math.erf(x) for x in np.append(steps - 0.5 / math.sqrt(2), 3.5 / math.sqrt(2))])
-    taps = taps[abs(np.arange(-3, 4)) <= 2]
-    kernel = np.outer(taps, taps) / taps.sum() ** 2
 
     def mean(values: Array) -> Array:
-        return np.asarray(convolve(values, kernel, mode="nearest"))
+        return np.asarray(convolve(values, gaussian(sigma), mode="nearest"))
 
     return mean(np.where(weight > 0, image, 0) * weight) / mean(weight)
 
@@ -123,7 +188,7 @@ def repaired(
     weight = weight[~flagged] / np.sum(weight[~flagged])
     mean = float(np.sum(weight * levels[~flagged]))
     mean_error = math.sqrt(np.sum((weight * errors[~flagged]) ** 2))
-    return (mean, mean_error) if mean < own[0] else own
+    return (mean, mean_error) if mean < own[0] or shares[place] > 0.45 else own
 
 
 def electrons(light: float, read: float, excess: float, samples: int, seed: int) -> Array:

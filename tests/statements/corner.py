@@ -84,3 +84,12 @@ def pair_variance(distance, dither):
     """``(1.4826 median)^2 / 2`` of dithered differences, averaged over many dithers."""
     spread = [np.median(abs(distance + u), axis=0) for u in dither]
     return (np.square(1.4826 * np.mean(spread, axis=0)) - 1 / 12) / 2
+
+
+def ramp_variance(frames, limit):
+    """Half the mean square of clipped differences, less what drift leaves in them."""
+    frames = frames.astype("f8")
+    square = np.minimum(np.square(np.diff(frames, axis=0)), limit)
+    half = len(frames) // 2
+    drift = (frames[-half:].mean(axis=0) - frames[:half].mean(axis=0)) / (len(frames) - half)
+    return square.mean(axis=0) / 2 - drift**2 / 2

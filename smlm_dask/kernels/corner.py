@@ -75,7 +75,7 @@ class Sums(NamedTuple):
     ----------
     table : (GROUPS, KEYS, 7)
         For each group of frames, then for each tile, and for each key the sums named in ``COLUMNS``.
-    rim : (GROUPS, 3)
+    rim : (GROUPS, 5)
         For each group of frames, then for each tile, the sums of ``kernels.rim``.
     maps : (2, y, x)
         Level and variance of each pixel, adu and adu2.

@@ -87,6 +87,24 @@ def test_a_cosmic_takes_its_windows_and_no_others():
     np.testing.assert_allclose(found, wanted, rtol=5e-3)
 
 
+def test_few_emitters_on_nothing_bend_no_guess():
+    """Single bright spots: rows beside a window do not tell where they are."""
+    rng = np.random.default_rng(17)
+    y, x = np.mgrid[:96, :96]
+    light = np.zeros((40, 96, 96))
+    for frame in light:
+        for a, b in rng.uniform(0, 96, (8, 2)):
+            frame += 80 * np.exp(-((y - a) ** 2 + (x - b) ** 2) / (2 * 1.2**2))
+    frames = np.rint((rng.poisson(light) + rng.normal(0, NOISE, light.shape)) / GAIN + OFFSET)
+    first, low = np.arange(39), np.ones(40)
+    skip = corner._Skip(np.zeros((96, 96), bool), low, low, np.inf)
+    slopes = [
+        corner._noise_line(frames.astype("u2"), first[i:], np.full(39, 100, "f4"), skip).slope
+        for i in range(10)
+    ]
+    assert 0.35 / GAIN < min(slopes) < max(slopes) < 1.4 / GAIN
+
+
 def test_a_hot_and_a_dead_pixel_take_their_windows():
     frames = noisy(gradient(), 60)
     rng = np.random.default_rng(1)

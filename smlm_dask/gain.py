@@ -58,11 +58,13 @@ def estimate_gain(
     so that sorting by it does not bend the line. Emitters, dense or slow, and gradients need no mask:
     they are the light. The error is the larger of two jackknifes, over 20 groups of frames and over 16
     tiles. Emitters that are in the noise all the same show with 7 taps (``leak``), smoothed frames in
-    the spectrum of their noise beyond the light (``smoothing``).
+    the spectrum of their noise beyond the light (``smoothing``). Where that spectrum shows a narrow
+    PSF the leak is taken away, and ``quality`` says so.
 
-    ``"ramp"`` is for calibrations with steady light that varies over the field: the scaled median of
-    the differences of neighbouring frames, 40 bins of equal count, the median of the slopes between
-    any two. Three times as precise there; emitters make its gain too small.
+    ``"ramp"`` is for calibrations with steady light that varies over the field: the mean square of
+    the differences of neighbouring frames, none above five standard deviations, 40 bins of equal
+    count, the median of the slopes between any two. Three times as precise there; emitters make its
+    gain far too small.
 
     ``"smlmlp"`` is the photon-transfer curve of that program: median and ``(1.4826 MAD)^2`` of each
     pixel, 50 bins of equal level, an unweighted line through those in the central third. Its

@@ -91,6 +91,24 @@ def test_a_cosmic_takes_its_windows_and_no_others():
     np.testing.assert_allclose(found, wanted, rtol=5e-3)
 
 
+def test_few_emitters_on_nothing_bend_no_guess():
+    """Single bright spots: rows beside a window do not tell where they are."""
+    rng = np.random.default_rng(17)
+    y, x = np.mgrid[:96, :96]
+    light = np.zeros((40, 96, 96))
+    for frame in light:
+        for a, b in rng.uniform(0, 96, (8, 2)):
+            frame += 80 * np.exp(-((y - a) ** 2 + (x - b) ** 2) / (2 * 1.2**2))
+    frames = np.rint((rng.poisson(light) + rng.normal(0, NOISE, light.shape)) / GAIN + OFFSET)
+    first, low = np.arange(39), np.ones(40)
+    skip = corner._Skip(np.zeros((96, 96), bool), low, low, np.inf)
+    slopes = [
+        corner._noise_line(frames.astype("u2"), first[i:], np.full(39, 100, "f4"), skip).slope
+        for i in range(10)
+    ]
+    assert 0.35 / GAIN < min(slopes) < max(slopes) < 1.4 / GAIN
+
+
 def test_a_hot_and_a_dead_pixel_take_their_windows():
     frames = noisy(gradient(), 60)
     rng = np.random.default_rng(1)
@@ -245,18 +263,19 @@ def test_the_rim_is_that_of_its_statement():
     frames = noisy(gradient(50, 70), 6)
     first = np.array([0, 2, 4])
     found = rim.rim_sums(frames, first)
-    shapes = np.zeros((16, 9, 3))
-    shapes[rim._INSIDE] = rim._SHAPES * rim._TIMES[:, None]
-    wanted = np.stack(
-        [
-            statement.rim(*frames[i : i + 2], rim.SIDE, rim.RIM * np.pi)[..., :9].reshape(3, 4, -1)
-            @ shapes.reshape(-1, 3)
-            for i in first
-        ]
-    )
-    wanted /= wanted[..., :1].mean(axis=0)
-    np.testing.assert_allclose(found, wanted, rtol=1e-4)
-    assert rim._TIMES.sum() == (statement.rim(*frames[:2], 16, rim.RIM * np.pi)[0, 0] > 0).sum()
+    power = np.stack([statement.spectra(*frames[i : i + 2], rim.SIDE) for i in first])
+    radius, least = statement.frequencies(rim.SIDE)
+    shapes = np.zeros((16, 16, 3))
+    shapes[:, :9] = rim._SHAPES
+    shapes[:, 9:] = shapes[:, 7:0:-1]
+    wanted = [(power * shape).sum(axis=(3, 4)) for shape in np.moveaxis(shapes, -1, 0)]
+    outside = radius >= rim.RIM
+    assert (shapes.any(axis=-1) == outside).all()
+    for low, high in rim.RINGS:
+        ring = (radius >= low) & (radius < high) & (least > rim.OFF_AXIS)
+        wanted.append(power[..., ring].mean(axis=-1) * outside.sum())
+    wanted /= wanted[0].mean(axis=0)
+    np.testing.assert_allclose(np.moveaxis(found, -1, 0), wanted, rtol=1e-4)
 
 
 def test_the_rim_tells_smoothed_noise_from_white():
@@ -270,22 +289,70 @@ def test_the_rim_tells_smoothed_noise_from_white():
 
 def test_emitters_have_the_shape_that_is_fitted():
     """Of the narrowest PSF, without noise."""
-    y, x = np.mgrid[:16, :16]
-    rng = np.random.default_rng(12)
-    width = 2 * (rim.NARROWEST**2 + rim.PIXEL)
-    frames = np.zeros((600, 16, 16), "f4")
-    for frame, place in zip(frames[::2], rng.uniform(-4, 20, (300, 20, 2, 1, 1)), strict=True):
-        frame[...] = np.exp(-((y - place[:, 0]) ** 2 + (x - place[:, 1]) ** 2) / width).sum(axis=0)
-    sums = rim.rim_sums(frames, np.arange(0, 600, 2)).mean(axis=(0, 1, 2))
-    fitted = np.linalg.solve(rim._NORMAL, sums)
+    frames = spots(rim.NARROWEST)
+    sums = rim.rim_sums(frames, np.arange(0, len(frames), 2)).mean(axis=(0, 1, 2))
+    fitted = np.linalg.solve(rim._NORMAL, sums[:3])
     assert abs(fitted[0] / fitted[2]) < 0.03
     assert abs(fitted[1] / fitted[2]) < 0.05
 
 
+def spots(sigma, n=300, side=16):
+    """Emitters anywhere in every second frame, wider by a pixel's own width."""
+    y, x = np.mgrid[:side, :side]
+    rng = np.random.default_rng(12)
+    width = 2 * (sigma**2 + rim.PIXEL)
+    frames = np.zeros((2 * n, side, side), "f4")
+    places = rng.uniform(-4, side + 4, (n, 20, 2, 1, 1))
+    for frame, place in zip(frames[::2], places, strict=True):
+        frame[...] = np.exp(-((y - place[:, 0]) ** 2 + (x - place[:, 1]) ** 2) / width).sum(axis=0)
+    return frames
+
+
+@pytest.mark.parametrize("sigma", [0.8, 0.94])
+def test_two_rings_tell_the_width_of_a_psf(sigma):
+    frames = spots(sigma)
+    sums = rim.rim_sums(frames, np.arange(0, len(frames), 2)).mean(axis=(0, 1, 2))
+    inner, outer = rim.emitter_light(sums)
+    found = np.interp(inner / outer, corner_line._RING_RATIOS, corner_line.WIDTHS)
+    assert abs(found - sigma) < 0.02
+    assert abs(inner / outer / rim.ring_ratio(sigma) - 1) < 0.05
+
+
+@pytest.mark.parametrize("sigma", [0.8, 0.94])
+def test_a_filter_lets_pass_what_is_said_of_it(sigma):
+    light = spots(sigma, side=48)[::2].astype("f8")
+    passed = [
+        np.mean([np.square(statement.filtered(f, taps))[8:-8, 8:-8].mean() for f in light])
+        / np.square(light).mean()
+        / np.square(np.sum(np.square(taps)))
+        for taps in corner.TAPS.values()
+    ]
+    said = [rim.emitter_leak(sigma, np.array(taps)) for taps in corner.TAPS.values()]
+    assert abs(passed[0] / passed[1] / (said[0] / said[1]) - 1) < 0.05
+
+
+def ring_sums(inner, outer):
+    """Sums of white noise, and light on the rings as shares of it, of all groups."""
+    return np.tile([45.0, 26.1, 14.04, 45 * (1 + inner), 45 * (1 + outer)], (corner.GROUPS, 1))
+
+
+def test_light_on_the_rings_decides_whether_a_leak_is_taken_away():
+    share = corner_line._share
+    assert share(ring_sums(0.2, 0.02)) == 0
+    narrow, wide = share(ring_sums(0.6, 0.1)), share(ring_sums(1.2, 0.1))
+    assert narrow > wide > 1
+    uncertain = ring_sums(0.6, 0.1)
+    uncertain[: corner.TIME : 2, 4] *= 1.2
+    uncertain[1 : corner.TIME : 2, 4] *= 0.8
+    assert share(uncertain) == 0
+    assert share(np.zeros((corner.GROUPS, 5))) == 0
+
+
 def test_no_patches_have_no_rim():
     sums = rim.rim_sums(np.zeros((4, 15, 40), "u2"), np.array([0, 2]))
-    assert sums.shape == (2, 0, 2, 3)
-    assert np.isnan(rim.smoothing(np.zeros(3)))
+    assert sums.shape == (2, 0, 2, 5)
+    assert np.isnan(rim.smoothing(np.zeros(5)))
+    assert np.isnan(rim.emitter_light(np.zeros(5))).all()
 
 
 def test_saturated_patches_are_no_rim():
@@ -391,9 +458,38 @@ def test_a_ramp_has_its_gain(low, high):
     assert abs(found["offset"] - OFFSET) < 3 * found["offset_error"]
 
 
+@pytest.mark.parametrize("dtype", ["u2", "f4", "i4"])
+def test_the_variance_of_a_ramp_is_that_of_its_statement(dtype):
+    frames = noisy(gradient(), 30).astype(dtype)
+    frames[12, 20, 20] += 3000  # a cosmic
+    frames = np.stack([frames[i] + 2 * i for i in range(30)]).astype(dtype)
+    distance = pixels.distances(frames[1:], frames[:-1])
+    median = pixels.pair_variance(distance, overlap=True)
+    wanted = statement.ramp_variance(frames, 2 * ramp.CLIP**2 * (median + pixels.ROUNDING))
+    found = ramp.ramp_moments(frames)[1]
+    np.testing.assert_allclose(found, wanted, rtol=1e-12)
+    assert abs(found[20, 20] / found[18:23, 18:23].mean() - 1) < 2
+
+
+@pytest.mark.parametrize("electrons", [1.0, 4.0, 40.0])
+def test_shot_noise_has_its_variance(electrons):
+    """The median of its differences says 1 % less: it is not normal."""
+    frames = noisy(np.full((200, 200), electrons), 100, seed=4)
+    found = ramp.ramp_moments(frames)[1].mean()
+    assert abs(found / ((electrons + NOISE**2) / GAIN**2 + pixels.ROUNDING) - 1) < 0.003
+
+
+def test_a_pixel_with_a_nan_has_no_variance():
+    frames = noisy(gradient(), 30).astype("f4")
+    frames[4, 7, 9] = np.nan
+    found = ramp.ramp_moments(frames)[1]
+    assert np.isnan(found[7, 9])
+    assert np.isfinite(found).sum() == found.size - 1
+
+
 def test_a_drifting_lamp_does_not_bend_a_ramp():
     rng = np.random.default_rng(9)
-    lamp = np.exp(-np.arange(200) / 150)[:, None, None]
+    lamp = np.exp(-np.arange(200) / 60)[:, None, None]
     light = gradient(64, 64, 20, 500) * lamp
     frames = np.rint((rng.poisson(light) + rng.normal(0, NOISE, light.shape)) / GAIN + OFFSET)
     packed = ramp.ramp_gain(ramp.ramp_moments(frames.astype("u2")), np.nan, np.nan, 1.0, 199)

@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from smlm_dask.kernels import pixels, rim
-from smlm_dask.kernels.corner import TIME, Sums
+from smlm_dask.kernels.corner import TAPS, TIME, Sums
 from smlm_dask.kernels.reason import Quality, Reason
 
 __all__ = [
@@ -31,10 +31,11 @@ Values: TypeAlias = Mapping[str, Doubles]
 BINS = 50  # of the curve that is shown
 FEWEST = 100  # windows in a bin of the fit
 MOST_SATURATED = 0.3  # of the windows of a bin
-# Leak of 5 over leak of 7 taps: 3.9 at a PSF of 0.8 pixel, 7.5 at 0.94. At 5 what is removed of a leak of
-# a tenth is 1 % too little at the one and 1 % too much at the other.
-LEAK_RATIO = 5.0
-LEAK = 0.005  # of the slope; below it the smallest filter stands
+# Of light on the outer ring of the rim 5 taps let 3 to 5 % pass, whatever the PSF, and as light is where
+# windows are bright, up to three times that is in the slope: below 3 % of light 0.3 % of it.
+LIGHT, LIGHT_ERRORS = 0.03, 3
+# PSFs, pixels, whose leaks are told from each other by their light on the rings.
+WIDTHS = np.linspace(0.7, 1.0, 13)
 # A movie whose error is 4 % is more than 5 % off in one of five.
 MOST_LEAK, MOST_LEAK_ERROR, MOST_ERROR = 0.10, 0.05, 0.04
 # Errors from 16 groups scatter by a fifth: 2.18 of them cover what 2 of a known error do.
@@ -50,6 +51,8 @@ MOST_ZEROS, MOST_DARK, FEW_ZEROS = 0.01, 0.0002, 4
 # from none to much within a pixel: factors of 5 were seen there.
 HOT, HOT_ERRORS, ALONE = 0.25, 7, 8
 ROUNDS = 30  # of the reweighted line
+_LEAKS = np.array([[rim.emitter_leak(s, np.array(taps)) for s in WIDTHS] for taps in TAPS.values()])
+_LEAK_RATIOS, _RING_RATIOS = _LEAKS[0] / _LEAKS[1], np.array([rim.ring_ratio(s) for s in WIDTHS])
 COLUMNS_OF = ((0, 3, 4), (0, 5, 6))  # count, light and variance of each filter
 
 NUMBERS = (
@@ -107,13 +110,13 @@ def corner_gain(
         return _packed(found, _curve(total))
     parts = _binned(sums.table, starts)[..., dark:bright]
     whole = parts[:, :TIME].sum(axis=1, keepdims=True)
-    value = {name: float(v[0]) for name, v in _answers(whole, known).items()}
-    error = _errors(whole, parts, known)
-    leaks = value["leak"] > max(LEAK, 2 * error["leak"])
-    found |= _chosen(value, error, "far" if leaks else "near")
+    share = _share(sums.rim)
+    value = {name: float(v[0]) for name, v in _answers(whole, known, share).items()}
+    error = _errors(whole, parts, known, share)
+    found |= numbers(value, error) | {"leak": value["leak"], "leak_error": error["leak"]}
     lowest = float(whole[0, 0, 1, 0] / whole[0, 0, 0, 0])
     found["status"] = _status(found, sums, lowest)
-    found["quality"] = _quality(found, leaks, bright < len(starts))
+    found["quality"] = _quality(found, share > 0, bright < len(starts))
     if found["status"] != Reason.OK:
         found |= {n: math.nan for n in NUMBERS if n not in KEPT} | {"quality": 0.0}
     return _packed(found, _curve(total))
@@ -204,16 +207,15 @@ def _lines(parts: Doubles) -> tuple[Doubles, Doubles]:
     return slope[..., 0], (level - slope * at)[..., 0]
 
 
-def _answers(parts: Doubles, known: Known) -> dict[str, Doubles]:
-    """All that follows from the bins, for each group: of the smallest filter, and extrapolated."""
+def _answers(parts: Doubles, known: Known, share: float) -> dict[str, Doubles]:
+    """All that follows from the bins, for each group.
+
+    Of the slope ``share`` times the difference of the filters is taken: 0 is the smallest filter.
+    """
     slope, intercept = _lines(parts)
-    found: dict[str, Doubles] = {}
     with np.errstate(divide="ignore", invalid="ignore"):
-        found["leak"] = slope[0] / slope[1] - 1
-        for name, share in (("near", 0.0), ("far", LEAK_RATIO / (LEAK_RATIO - 1))):
-            b, a = (line[0] - share * (line[0] - line[1]) for line in (slope, intercept))
-            found |= {f"{n}_{name}": v for n, v in camera(b, a, known).items()}
-    return found
+        b, a = (line[0] - share * (line[0] - line[1]) for line in (slope, intercept))
+        return camera(b, a, known) | {"leak": slope[0] / slope[1] - 1}
 
 
 def camera(b: Doubles, a: Doubles, known: Known) -> dict[str, Doubles]:
@@ -228,7 +230,23 @@ def camera(b: Doubles, a: Doubles, known: Known) -> dict[str, Doubles]:
     return found
 
 
-def _errors(whole: Doubles, parts: Doubles, known: Known) -> dict[str, float]:
+def _share(sums: Doubles) -> float:
+    """By how much of their difference the filters are extrapolated to no leak; 0 if no light leaks.
+
+    The light on the rings decides. The leak itself is as uncertain as the gain: where it had to be twice
+    its error, half the movies kept a leak of 1 to 2 %, and one of thirty without any lost some gain.
+    """
+    whole = sums[:TIME].sum(axis=0)
+    inner, outer = rim.emitter_light(whole)
+    left = rim.emitter_light(whole - sums[:TIME][sums[:TIME].any(axis=-1)])[:, 1]
+    error = math.sqrt(max(len(left) - 1, 0) * float(np.var(left))) if len(left) else math.nan
+    if not outer > max(LIGHT, LIGHT_ERRORS * error):
+        return 0.0
+    ratio = float(np.interp(inner / outer, _RING_RATIOS, _LEAK_RATIOS))
+    return ratio / (ratio - 1)
+
+
+def _errors(whole: Doubles, parts: Doubles, known: Known, share: float) -> dict[str, float]:
     """Standard errors from leaving out frames, and from leaving out tiles: the larger.
 
     Time misses what stands still, space misses what flickers.
@@ -237,17 +255,10 @@ def _errors(whole: Doubles, parts: Doubles, known: Known) -> dict[str, float]:
     for groups in (parts[:, :TIME], parts[:, TIME:]):
         groups = groups[:, groups[0, :, 0].any(axis=-1)]
         count = groups.shape[1]
-        for name, v in _answers(whole - groups, known).items():
+        for name, v in _answers(whole - groups, known, share).items():
             error = STUDENT * math.sqrt((count - 1) * float(np.var(v))) if count > 1 else math.inf
             largest[name] = max(largest.get(name, 0.0), error)
     return largest
-
-
-def _chosen(value: Mapping[str, float], error: Mapping[str, float], name: str) -> dict[str, float]:
-    """The numbers of the smallest filter (near) or of the extrapolation (far)."""
-    names = ("gain", "slope", "intercept", "zero_level", "offset", "square", "variance")
-    own, errors = ({n: d[f"{n}_{name}"] for n in names} for d in (value, error))
-    return numbers(own, errors) | {"leak": value["leak"], "leak_error": error["leak"]}
 
 
 def numbers(value: Mapping[str, float], error: Mapping[str, float]) -> dict[str, float]:

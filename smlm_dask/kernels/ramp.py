@@ -7,6 +7,7 @@ import math
 from typing import Any, TypeAlias
 
 import numpy as np
+from numba import njit
 from numpy.typing import NDArray
 
 from smlm_dask.kernels import pixels
@@ -29,24 +30,59 @@ BINS = 40  # of equal count
 TILES = 4  # along each axis, left out in turn
 FEWEST = 10  # pixels in a bin
 SPAN = 50
+# Standard deviations of a difference that noise does not exceed: of normal noise it takes 1e-5 of the
+# variance, and 1e-3 where the median of 15 frames is a third too low.
+CLIP = 5.0
 
 
 def ramp_moments(frames: NDArray[Any], live: Doubles | None = None) -> Doubles:
     """Mean, and variance from neighbouring frames, of each pixel: ``(frame, y, x) -> (2, y, x)``.
 
-    What drifts slowly, a lamp or bleaching, is not in the differences. The median is taken over spans of
-    about ``SPAN`` frames: over 200 in which light faded to a quarter the gain was 8 % too large, as the
-    median of a mixture is below its mean. Frames that are not ``live`` are left out: with 5 % of them zero
-    the gain was a quarter too small, with 5 % repeated an eighth too large.
+    What drifts slowly, a lamp or bleaching, is hardly in the differences, and what it leaves is taken away
+    over spans of about ``SPAN`` frames: where light fades to 1/e in 150, half a per cent of the gain. Frames
+    that are not ``live`` are left out: with 5 % of them zero the gain was a quarter too small, with 5 %
+    repeated an eighth too large.
     """
     if live is not None and 2 <= np.count_nonzero(live) < len(frames):
         frames = frames[live != 0]
     cuts = np.linspace(0, len(frames), max(1, len(frames) // SPAN) + 1).astype(int)
-    parts = [
-        pixels.pair_variance(pixels.distances(f[1:], f[:-1]), overlap=True)
-        for f in (frames[a:b] for a, b in itertools.pairwise(cuts))
-    ]
+    parts = [_variance(frames[a:b]) for a, b in itertools.pairwise(cuts)]
     return np.stack([frames.mean(axis=0, dtype="f8"), np.mean(parts, axis=0)])
+
+
+def _variance(frames: NDArray[Any]) -> Doubles:
+    """Half the mean square of the differences of neighbouring frames, none above ``CLIP`` of their medians.
+
+    Their median alone, ``(1.4826 median)^2 / 2``, is the variance of normal noise. That of shot noise is
+    broader: of a difference with an excess kurtosis K the square of the median is ``0.21 K`` too small, with
+    ``K = n / 2 (n + read_noise^2)^2`` for n electrons. The loss grows with the light where the two noises
+    are alike, and a ramp from 1 to 10 photons has 0.7 % more gain. A mean square knows no shape.
+    """
+    distance = pixels.distances(frames[1:], frames[:-1])
+    median = pixels.pair_variance(distance, overlap=True)
+    square = _clipped(distance, CLIP**2 * 2 * (median + pixels.ROUNDING))
+    return np.asarray(np.maximum(square - _drift(frames) ** 2 / 2, 0))
+
+
+def _drift(frames: NDArray[Any]) -> Doubles:
+    """Change of a pixel from frame to frame, by the means of both halves."""
+    half = len(frames) // 2
+    early, late = (f.mean(axis=0, dtype="f8") for f in (frames[:half], frames[-half:]))
+    return np.asarray((late - early) / (len(frames) - half))
+
+
+@njit(nogil=True, cache=True)
+def _clipped(distance, limit):  # type: ignore[no-untyped-def]
+    """Half the mean square of distances (pair, y, x), of which none counts for more than its limit (y, x)."""
+    total = np.zeros(limit.shape)
+    for n in range(len(distance)):
+        for y in range(limit.shape[0]):
+            row, most, sums = distance[n, y], limit[y], total[y]
+            for x in range(sums.size):
+                square = np.float64(row[x]) ** 2
+                # A NaN is one, of a sample or of the limit.
+                sums[x] += most[x] if square > most[x] else square + 0 * most[x]
+    return total / (2 * max(len(distance), 1))
 
 
 def ramp_gain(

@@ -37,5 +37,5 @@ class Quality(IntFlag):
     ERROR_BELOW_1_PERCENT = 1
     ERROR_BELOW_2_5_PERCENT = 2
     ERROR_BELOW_5_PERCENT = 4
-    PSF_LEAK_REMOVED = 8  # extrapolated from two filters: the PSF is narrower than 0.9 pixel
+    PSF_LEAK_REMOVED = 8  # extrapolated from two filters: a narrow PSF, or very bright light
     SATURATED_LIGHT_LEFT_OUT = 16

@@ -68,19 +68,33 @@ def table(frames, first, group, stride, centre, skip):
     return out
 
 
-def rim(a, b, side, radius):
-    """Spectrum of the tapered difference of two frames, in patches: (row, column, ky, kx), 0 inside."""
+def spectra(a, b, side):
+    """Spectrum of the tapered difference of two frames, in patches: (row, column, ky, kx)."""
     taper = np.sin(np.pi * (np.arange(side) + 0.5) / side)
-    k = 2 * np.pi * np.fft.fftfreq(side)
     out = np.zeros((a.shape[0] // side, a.shape[1] // side, side, side))
     for row, column in np.ndindex(out.shape[:2]):
         part = np.s_[row * side : (row + 1) * side, column * side : (column + 1) * side]
         difference = (a[part].astype("f8") - b[part]) * np.outer(taper, taper)
         out[row, column] = abs(np.fft.fft2(difference)) ** 2
-    return np.where(np.hypot(k[:, None], k) >= radius, out, 0)
+    return out
+
+
+def frequencies(side):
+    """Radius, and the smaller of both frequencies, of each place of a spectrum, in Nyquist frequencies."""
+    k = abs(2 * np.fft.fftfreq(side))
+    return np.hypot(k[:, None], k), np.minimum(k[:, None], k)
 
 
 def pair_variance(distance, dither):
     """``(1.4826 median)^2 / 2`` of dithered differences, averaged over many dithers."""
     spread = [np.median(abs(distance + u), axis=0) for u in dither]
     return (np.square(1.4826 * np.mean(spread, axis=0)) - 1 / 12) / 2
+
+
+def ramp_variance(frames, limit):
+    """Half the mean square of clipped differences, less what drift leaves in them."""
+    frames = frames.astype("f8")
+    square = np.minimum(np.square(np.diff(frames, axis=0)), limit)
+    half = len(frames) // 2
+    drift = (frames[-half:].mean(axis=0) - frames[:half].mean(axis=0)) / (len(frames) - half)
+    return square.mean(axis=0) / 2 - drift**2 / 2

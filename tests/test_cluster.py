@@ -1,0 +1,371 @@
+"""Real worker processes: who reaches them, what happens when they are killed, and that it always ends."""
+
+from __future__ import annotations
+
+import os
+import random
+import signal
+import threading
+import time
+from collections.abc import Callable, Iterator
+from ipaddress import ip_address
+from pathlib import Path
+from typing import Any
+from urllib.parse import urlsplit
+
+import dask
+import dask.array as da
+import numpy as np
+import psutil
+import pytest
+from distributed import Client, KilledWorker, Security
+from distributed.client import FutureCancelledError
+from distributed.comm.core import CommClosedError
+from distributed.scheduler import NoWorkerError, WorkerState
+from numpy.typing import NDArray
+
+import smlm_dask as smlm
+from smlm_dask._graph.faults import explained
+from smlm_dask.errors import ClusterError, ParameterError, WorkerMemoryError
+from tests import laws
+
+FOR_EVER = 120  # seconds; what takes longer hangs
+SMALL = {"smlm_dask.chunk-bytes": "48 KiB"}
+CHUNK = 20  # frames
+TIMEOUT, FAILURES = (
+    f"distributed.scheduler.{k}" for k in ("no-workers-timeout", "allowed-failures")
+)
+
+
+def ends(function: Callable[[], Any], seconds: float = FOR_EVER) -> Any:
+    """What ``function`` returns or raises, or a failure if it hangs."""
+    outcome: list[Any] = []
+
+    def run() -> None:
+        try:
+            outcome.append(function())
+        except BaseException as error:
+            outcome.append(error)
+
+    thread = threading.Thread(target=run, daemon=True)
+    thread.start()
+    thread.join(seconds)
+    assert outcome, f"no end after {seconds} s"
+    if isinstance(outcome[0], BaseException):
+        raise outcome[0]
+    return outcome[0]
+
+
+@pytest.fixture(scope="module")
+def client() -> Iterator[Client]:
+    with smlm.cluster(workers=2, threads=1) as client:
+        yield client
+
+
+# ------------------------------------------------------------------ who reaches it
+
+
+def listening() -> set[tuple[str, int]]:
+    """Where this process and its children listen, and where they take datagrams."""
+    here = psutil.Process()
+    return {
+        (c.laddr.ip, c.laddr.port)
+        for process in [here, *here.children(recursive=True)]
+        for c in process.net_connections("inet")
+        if c.status in (psutil.CONN_LISTEN, psutil.CONN_NONE)
+    }
+
+
+def ports(client: Client) -> set[int]:
+    """Where scheduler, dashboard, workers and nannies say that they listen."""
+    workers = client.scheduler_info()["workers"]
+    told = [client.cluster.scheduler_address, client.dashboard_link]
+    told += [*workers, *(worker["nanny"] for worker in workers.values())]
+    return {urlsplit(address).port or 0 for address in told}
+
+
+def test_everything_listens_on_this_machine_alone(client: Client) -> None:
+    found = listening()
+    assert len(ports(client)) == 6
+    assert ports(client) <= {port for _, port in found}
+    assert {host for host, _ in found if not ip_address(host).is_loopback} == set()
+
+
+def test_an_open_door_is_found() -> None:
+    from socket import create_server
+
+    with create_server(("0.0.0.0", 0)) as server:
+        assert server.getsockname() in listening()
+
+
+@pytest.mark.parametrize("host", ["0.0.0.0", "::", "192.0.2.1", "cluster.example.org", ""])
+def test_others_are_not_let_in_unencrypted(host: str) -> None:
+    with pytest.raises(ParameterError, match=r"run code as you.*Fix: security=True"):
+        smlm.cluster(host=host)
+    with pytest.raises(ParameterError, match="run code as you"):
+        smlm.cluster(host=host, security=Security())
+
+
+def test_insecure_has_to_be_said() -> None:
+    with smlm.cluster(workers=1, threads=1, host="0.0.0.0", insecure=True) as client:
+        dashboard = urlsplit(client.dashboard_link).port
+        assert "0.0.0.0" in {host for host, _ in listening()}
+        assert {host for host, port in listening() if port == dashboard} == {"127.0.0.1"}
+
+
+def test_without_the_certificate_nobody_comes_in() -> None:
+    pytest.importorskip("cryptography")
+    with smlm.cluster(workers=1, threads=1, security=True) as client:
+        address = client.cluster.scheduler_address
+        assert address.startswith("tls://127.0.0.1:")
+        assert all(worker.startswith("tls://") for worker in client.scheduler_info()["workers"])
+        assert client.submit(sum, (1, 2)).result(FOR_EVER) == 3
+        for stranger in (None, Security.temporary()):
+            with pytest.raises((OSError, TypeError)):
+                ends(lambda who=stranger: Client(address, security=who, timeout=5))
+        with pytest.raises(OSError, match=""):
+            ends(lambda: Client(address.replace("tls", "tcp"), timeout=5))
+        assert client.submit(sum, (1, 3)).result(FOR_EVER) == 4
+
+
+@pytest.mark.parametrize(
+    "keywords",
+    [
+        {"workers": 0},
+        {"threads": 0},
+        {"threads": 1.5},
+        {"memory": "lots"},
+        {"memory": -1},
+        {"security": "yes"},
+        {"host": "192.0.2.1", "insecure": "no"},
+    ],
+)
+def test_keywords_are_checked(keywords: dict[str, Any]) -> None:
+    with pytest.raises(ParameterError):
+        smlm.cluster(**keywords)
+
+
+def test_an_address_of_another_machine_is_told() -> None:
+    with pytest.raises(ClusterError, match="do not start"):
+        smlm.cluster(workers=1, host="192.0.2.1", insecure=True)
+
+
+# ------------------------------------------------------------------ how it is set
+
+
+def test_it_is_patient_but_not_for_ever(client: Client) -> None:
+    scheduler = client.cluster.scheduler
+    assert (scheduler.no_workers_timeout, scheduler.allowed_failures) == (60, 3)
+
+
+def test_workers_share_the_memory(client: Client) -> None:
+    from distributed.system import MEMORY_LIMIT
+
+    workers = client.scheduler_info()["workers"].values()
+    assert [worker["nthreads"] for worker in workers] == [1, 1]
+    assert len({worker["memory_limit"] for worker in workers}) == 1
+    assert 0.8 * MEMORY_LIMIT < sum(worker["memory_limit"] for worker in workers) < MEMORY_LIMIT
+
+
+def test_your_own_patience_counts() -> None:
+    with (
+        dask.config.set({TIMEOUT: "5 s", FAILURES: 0}),
+        smlm.cluster(workers=1, threads=1) as client,
+    ):
+        scheduler = client.cluster.scheduler
+        assert (scheduler.no_workers_timeout, scheduler.allowed_failures) == (5, 0)
+    assert not [p for p in psutil.Process().children() if "spawn_main" in " ".join(p.cmdline())][2:]
+
+
+# ------------------------------------------------------------------ workers that die
+
+
+class Deadly:
+    """A stored movie of which some chunks kill the process that first reads them."""
+
+    ndim = 3
+
+    def __init__(self, frames: NDArray[Any], doomed: list[int], folder: Path) -> None:
+        self.frames, self.shape, self.dtype = frames, frames.shape, frames.dtype
+        self.doomed, self.folder = doomed, folder
+
+    def __getitem__(self, box: tuple[slice, ...]) -> NDArray[Any]:
+        for frame in self.doomed:
+            if box[0].start <= frame < box[0].stop and self.first(frame):
+                os.kill(os.getpid(), signal.SIGKILL)
+        return self.frames[box]
+
+    def first(self, frame: int) -> bool:
+        try:
+            (self.folder / str(frame)).touch(exist_ok=False)
+        except FileExistsError:
+            return False
+        return True
+
+
+def check_killed(name: str, kills: int, folder: Path, seed: int = 0) -> None:
+    """Killed so many times, the workers give what one thread in this process gives, to the bit."""
+    frames = laws.samples()
+    chunks = (CHUNK, *laws.SHAPE[1:])
+    starts = range(0, laws.SHAPE[0], CHUNK)
+    doomed = random.Random(seed).sample(starts, kills)
+    with dask.config.set(SMALL):
+        alive = laws.CASES[name].build(laws.movie_of(frames, chunks, f"alive-{seed}"))
+        source = Deadly(frames, doomed, folder)
+        killed = laws.CASES[name].build(laws.movie_of(source, chunks, f"deadly-{seed}"))
+    with dask.config.set(scheduler="synchronous"):
+        wanted = laws.compute(alive)
+    got = ends(lambda: laws.compute(killed), 10 * FOR_EVER)
+    assert sorted(int(file.name) for file in folder.iterdir()) == sorted(doomed)
+    assert got.keys() == wanted.keys()
+    for part, value in wanted.items():
+        np.testing.assert_array_equal(got[part], value, err_msg=part, strict=True)
+
+
+def test_a_killed_worker_does_not_show(client: Client, tmp_path: Path) -> None:
+    before = set(client.scheduler_info()["workers"])
+    check_killed("readme", 1, tmp_path)
+    assert before - set(client.scheduler_info()["workers"])
+
+
+@pytest.mark.nightly
+@pytest.mark.parametrize("seed", range(20))
+def test_ten_killed_workers_do_not_show(seed: int, tmp_path: Path) -> None:
+    # Each kill counts against all tasks of that worker: with 3 allowed, ten kills are too many for some.
+    with dask.config.set({FAILURES: 10}), smlm.cluster(workers=2, threads=1):
+        check_killed("readme", 10, tmp_path, seed)
+
+
+def kill_some(times: int, seed: int, over: threading.Event) -> None:
+    """Kill workers of this process at random moments, also those that have hardly started."""
+    rng = random.Random(seed)
+    while times and not over.wait(rng.expovariate(1 / 1.5)):
+        workers = [p for p in psutil.Process().children() if "spawn_main" in " ".join(p.cmdline())]
+        if workers:
+            rng.choice(workers).kill()
+            times -= 1
+
+
+@pytest.mark.nightly
+@pytest.mark.parametrize("seed", range(20))
+def test_a_storm_of_kills_ends(seed: int) -> None:
+    """Right to the bit or a named error, and never a hang."""
+    slow = da.from_array(np.arange(400.0), chunks=5, name=f"slow-{seed}").map_blocks(dawdle)
+    over = threading.Event()
+    with dask.config.set({TIMEOUT: "10 s"}), smlm.cluster(workers=2, threads=1):
+        killer = threading.Thread(target=kill_some, args=(12, seed, over))
+        killer.start()
+        try:
+            np.testing.assert_array_equal(ends(slow.compute, 3 * FOR_EVER), 2 * np.arange(400.0))
+        except ClusterError as error:
+            assert "map_blocks" in str(error) or "dawdle" in str(error)
+        finally:
+            over.set()
+            killer.join()
+
+
+def dawdle(block: NDArray[Any]) -> NDArray[Any]:
+    time.sleep(0.25)
+    return 2 * block
+
+
+# ------------------------------------------------------------------ named errors, never a hang
+
+
+def greedy(block: NDArray[Any]) -> NDArray[Any]:
+    """More memory than the worker has, held until it is stopped for it."""
+    if block[0, 0] == 1:
+        block = block + np.ones(100_000_000).sum()
+        held = np.ones(100_000_000)
+        time.sleep(FOR_EVER)
+        block = block + held.sum()
+    return block
+
+
+def test_too_little_memory_is_told_and_where() -> None:
+    with (
+        dask.config.set({FAILURES: 0}),
+        smlm.cluster(workers=1, threads=1, memory="600 MB"),
+        pytest.raises(WorkerMemoryError) as caught,
+    ):
+        blocks = da.from_array(np.eye(4), chunks=(4, 2)).map_blocks(greedy, name="greedy-0123abcd")
+        ends(blocks.compute)
+    text = str(caught.value)
+    assert "block 'greedy' (0, 0): got 1 workers that died on it, each with 572.20 MiB" in text
+    assert "nannies stopped" in text
+    assert "Fix: a smaller smlm_dask.chunk-bytes" in text
+    assert isinstance(caught.value.__cause__, KilledWorker)
+
+
+def test_no_workers_are_told() -> None:
+    with dask.config.set({TIMEOUT: "2 s"}), smlm.cluster(workers=1, threads=1) as client:
+        client.cluster.scale(0)
+        movie = laws.movie_of(laws.samples(), -1, "unread")
+        with pytest.raises(ClusterError, match=r"got no worker for 2.00 s.*Fix: look at the logs"):
+            ends(lambda: smlm.estimate_gain(movie).compute())
+
+
+def test_a_lost_scheduler_is_told() -> None:
+    with smlm.cluster(workers=1, threads=1) as client:
+        began = threading.Event()
+        client.subscribe_topic("began", lambda _: began.set())
+
+        def stop() -> None:
+            assert began.wait(FOR_EVER)
+            client.cluster.sync(client.cluster.scheduler.close)
+
+        threading.Thread(target=stop, daemon=True).start()
+        waits = da.zeros(1).map_blocks(wait_long, dtype="f8", meta=np.empty(0))
+        with pytest.raises(ClusterError, match=r"cluster: got .*wanted a scheduler that answers"):
+            ends(waits.compute)
+
+
+def wait_long(block: NDArray[Any]) -> NDArray[Any]:
+    from distributed import get_worker
+
+    get_worker().log_event("began", {})
+    time.sleep(FOR_EVER)
+    return block
+
+
+LAST = WorkerState(
+    address="tcp://127.0.0.1:1",
+    status="closed",  # type: ignore[arg-type]
+    pid=1,
+    name=0,
+    nthreads=2,
+    memory_limit=2**30,
+    local_directory="",
+    services=None,
+    versions=None,
+    nanny="",
+    extra=None,
+    server_id="",
+)
+
+
+@pytest.mark.parametrize(
+    ("error", "wanted"),
+    [
+        (
+            KilledWorker(("gain_curve-0a1b2c3d", 3, 0, 0), LAST, 3),
+            r"block 'gain_curve' \(3, 0, 0\): got 4",
+        ),
+        (KilledWorker("finalize-0a1b2c3d", LAST, 0), "task 'finalize': got 1.*1.00 GiB for its 2"),
+        (NoWorkerError(("gain-0a1b2c3d", 0), 60), r"block 'gain' \(0\): got no worker for 60.00 s"),
+        (CommClosedError("stream closed"), "cluster: got CommClosedError: stream closed"),
+        (FutureCancelledError("x", "scheduler-connection-lost"), "scheduler-connection-lost"),
+    ],
+)
+def test_what_dask_says_is_translated(error: Exception, wanted: str) -> None:
+    with pytest.raises(ClusterError, match=wanted) as caught, explained():
+        raise error
+    assert caught.value.__cause__ is error
+    assert not isinstance(caught.value, WorkerMemoryError)
+
+
+@pytest.mark.parametrize("error", [OSError(28, "no space"), ValueError("x"), KeyboardInterrupt()])
+def test_what_others_say_is_passed_on(error: BaseException) -> None:
+    with pytest.raises(type(error)) as caught, explained():
+        raise error
+    assert caught.value is error

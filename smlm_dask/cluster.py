@@ -92,6 +92,7 @@ def cluster(
             memory_limit=_memory(memory, workers),
             host=host,
             dashboard_address=f"{LOOPBACK}:0",
+            worker_dashboard_address=f"{LOOPBACK}:0",
             security=credentials,
         )
 

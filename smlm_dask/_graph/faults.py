@@ -35,16 +35,18 @@ def explained(client: Client | None = None) -> Iterator[None]:
 
 
 def _killed(error: KilledWorker, client: Client | None) -> ClusterError:
-    stops = _stops(client)
+    last, stops = error.last_worker, _stops(client)
     most = max((stop["rss"] for stop in stops), default=0)
     if stops:
-        why = f"their nannies stopped {len(stops)} for their memory, the largest at {_bytes(most)}"
+        why = f"their nannies stopped workers for their memory, the largest at {_bytes(most)}"
     else:
         why = "no nanny stopped them: the system did, often for memory, or they crashed"
+    # The tasks that waited on the worker are blamed as well; the one that ran is known if it ran long.
+    task = error.task if error.task in last.executing else next(iter(last.executing), error.task)
     return (WorkerMemoryError if stops else ClusterError)(
-        _place(error.task),
-        got=f"{error.allowed_failures + 1} workers that died on it, each with "
-        f"{_bytes(error.last_worker.memory_limit)} for its {error.last_worker.nthreads} threads; {why}",
+        _place(task),
+        got=f"workers that died on it, {error.allowed_failures + 1} in a row, memory limit "
+        f"{_bytes(last.memory_limit)}, threads {last.nthreads}; {why}",
         wanted="chunks of which several fit that memory for each thread",
         fix="a smaller smlm_dask.chunk-bytes in dask's configuration before the movie is opened, fewer "
         "threads, or more memory for each worker; if that is not it, see the logs of the workers",
@@ -87,4 +89,4 @@ def _place(key: Any) -> str:
 
 
 def _bytes(size: float | None) -> str:
-    return format_bytes(int(size)) if size else "no limit of memory"
+    return format_bytes(int(size)) if size else "none"

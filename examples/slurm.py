@@ -20,9 +20,9 @@ HERE = "127.0.0.1:0"  # dashboards have no password, and encryption does not cov
 JOB = {
     "queue": "regular",
     "walltime": "04:00:00",
-    "cores": 8,
-    "processes": 4,  # of two threads, and 8 GB each
-    "memory": "32 GB",
+    "cores": 4,
+    "processes": 2,  # of two threads, and 8 GB each
+    "memory": "16 GB",
     # Workers leave, one after the other, before SLURM ends the job: what they hold is handed over.
     "worker_extra_args": ["--lifetime 225m --lifetime-stagger 10m", f"--dashboard-address {HERE}"],
     "security": True,  # others have logins here; certificates in files that only you can read

@@ -60,8 +60,8 @@ def test_it_finds_the_gain(name: str, tmp_path: Path) -> None:
 
 SBATCH = """#!/bin/sh
 # SLURM's command as far as dask-jobqueue uses it: starts the job here, prints its number.
-cp "$1" "$JOBS/script.sh"
-setsid sh "$1" > "$JOBS/job.log" 2>&1 &
+cp "$1" "$JOBS/$$.job"
+setsid sh "$JOBS/$$.job" > "$JOBS/$$.log" 2>&1 &
 echo "Submitted batch job $!"
 """
 SCANCEL = """#!/bin/sh
@@ -84,23 +84,24 @@ def test_slurm(slurm: dict[str, str], tmp_path: Path) -> None:
     printed = run("slurm.py", cwd=tmp_path, **slurm)
     assert re.search(r"ssh -L (\d+):localhost:\1 ", printed)
     check_gain(printed)
-    script = (tmp_path / "script.sh").read_text()
-    for line in ("-p regular", "-n 1", "--cpus-per-task=8", "--mem=30G", "-t 04:00:00"):
+    script, *others = (file.read_text() for file in tmp_path.glob("*.job"))
+    assert len(others) == 1
+    for line in ("-p regular", "-n 1", "--cpus-per-task=4", "--mem=15G", "-t 04:00:00"):
         assert f"#SBATCH {line}\n" in script
     words = script.split()
     for option, value in (
         ("--nthreads", "2"),
-        ("--nworkers", "4"),
+        ("--nworkers", "2"),
         ("--memory-limit", "7.45GiB"),
         ("--lifetime", "225m"),
         ("--lifetime-stagger", "10m"),
         ("--protocol", "tls://"),
+        ("--dashboard-address", "127.0.0.1:0"),
     ):
         assert words[words.index(option) + 1] == value
     assert "--nanny" in words
     assert "PRIVATE KEY" not in script
-    log = (tmp_path / "job.log").read_text()
-    assert set(re.findall(r"dashboard at: +(\S+):", log)) == {"127.0.0.1"}
+    log = "".join(file.read_text() for file in tmp_path.glob("*.log"))
     assert set(re.findall(r"Listening to: +(\w+):", log)) == {"tls"}
 
 

@@ -41,16 +41,25 @@ def _killed(error: KilledWorker, client: Client | None) -> ClusterError:
         why = f"their nannies stopped workers for their memory, the largest at {_bytes(most)}"
     else:
         why = "no nanny stopped them: the system did, often for memory, or they crashed"
-    # The tasks that waited on the worker are blamed as well; the one that ran is known if it ran long.
-    task = error.task if error.task in last.executing else next(iter(last.executing), error.task)
     return (WorkerMemoryError if stops else ClusterError)(
-        _place(task),
+        _blamed(error),
         got=f"workers that died on it, {error.allowed_failures + 1} in a row, memory limit "
         f"{_bytes(last.memory_limit)}, threads {last.nthreads}; {why}",
         wanted="chunks of which several fit that memory for each thread",
         fix="a smaller smlm_dask.chunk-bytes in dask's configuration before the movie is opened, fewer "
         "threads, or more memory for each worker; if that is not it, see the logs of the workers",
     )
+
+
+def _blamed(error: KilledWorker) -> str:
+    """The task that ran on the worker, if it told the scheduler before it died.
+
+    dask blames all that were sent there, and raises what it comes upon first.
+    """
+    ran = list(error.last_worker.executing)
+    if not ran:
+        return f"{_place(error.task)} or what ran beside it"
+    return _place(error.task if error.task in ran else ran[0])
 
 
 def _stops(client: Client | None) -> list[dict[str, Any]]:

@@ -97,6 +97,16 @@ def cluster(
         )
 
 
+class Workers(LocalCluster):
+    """Workers that are always started anew."""
+
+    def _update_worker_status(self, op: str, msg: Any) -> None:
+        # Some time after each loss dask looks once whether the worker is back, and if it is just being
+        # started again gives it up for ever: many kills left no workers. Here none moves out of reach.
+        with dask.config.set({"distributed.deploy.lost-worker-timeout": "365 days"}):
+            super()._update_worker_status(op, msg)
+
+
 class ClusterClient(Client):
     """A client that stops its workers when it is closed, and says why they were lost."""
 
@@ -113,7 +123,7 @@ class ClusterClient(Client):
 
 def _start(**settings: Any) -> Client:
     try:
-        return ClusterClient(LocalCluster(**settings))  # type: ignore[no-untyped-call]
+        return ClusterClient(Workers(**settings))  # type: ignore[no-untyped-call]
     except (OSError, RuntimeError) as error:
         raise ClusterError(
             "cluster",

@@ -232,6 +232,21 @@ def test_a_killed_worker_does_not_show(client: Client, tmp_path: Path) -> None:
     assert before - set(client.scheduler_info()["workers"])
 
 
+def test_a_worker_always_comes_back() -> None:
+    hasty = dask.config.set({"distributed.deploy.lost-worker-timeout": "1 ms"})
+    with hasty, smlm.cluster(workers=1, threads=1) as client:
+        first = client.submit(os.getpid, pure=False).result(FOR_EVER)
+        os.kill(first, signal.SIGKILL)
+        assert client.submit(kept, first, pure=False).result(FOR_EVER) != first
+
+
+def kept(first: int) -> int:
+    """This worker, which is another than the first: that one is dying when it gets this."""
+    while os.getpid() == first:
+        time.sleep(1)
+    return os.getpid()
+
+
 @pytest.mark.nightly
 @pytest.mark.parametrize("seed", range(20))
 def test_ten_killed_workers_do_not_show(seed: int, tmp_path: Path) -> None:

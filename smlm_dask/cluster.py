@@ -104,7 +104,7 @@ class Workers(LocalCluster):
         # Some time after each loss dask looks once whether the worker is back, and if it is just being
         # started again gives it up for ever: many kills left no workers. Here none moves out of reach.
         with dask.config.set({"distributed.deploy.lost-worker-timeout": "365 days"}):
-            super()._update_worker_status(op, msg)
+            super()._update_worker_status(op, msg)  # type: ignore[no-untyped-call]
 
 
 class ClusterClient(Client):

@@ -12,8 +12,6 @@ from asyncio.subprocess import PIPE
 from pathlib import Path
 from typing import Any
 
-import asyncssh
-
 
 async def execute(asked: Any) -> None:
     process = await asyncio.create_subprocess_shell(
@@ -29,6 +27,8 @@ async def execute(asked: Any) -> None:
 
 
 async def serve(folder: Path) -> None:
+    import asyncssh  # here, so that this file can be imported where it is not installed
+
     folder.mkdir(mode=0o700)
     key = asyncssh.generate_private_key("ssh-ed25519")
     key.write_private_key(folder / "id_ed25519")

@@ -8,6 +8,7 @@ from smlm_dask.background import (
 )
 from smlm_dask.calibration import as_camera, as_psf, as_spline_psf
 from smlm_dask.channels import map_channels, open_channels, split_views
+from smlm_dask.cluster import cluster
 from smlm_dask.crop_fit import CropFit
 from smlm_dask.dark import calibrate_dark
 from smlm_dask.errors import SmlmError
@@ -45,6 +46,7 @@ __all__ = [
     "background_sparse_median",
     "background_spatial_mean",
     "calibrate_dark",
+    "cluster",
     "estimate_background",
     "estimate_gain",
     "estimate_psf",

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 __all__ = [
     "AxisError",
+    "ClusterError",
     "DimsError",
     "DtypeError",
     "EmptyMovieError",
@@ -19,6 +20,7 @@ __all__ = [
     "TableError",
     "TooFewFramesError",
     "VariableError",
+    "WorkerMemoryError",
 ]
 
 
@@ -104,3 +106,11 @@ class VariableError(SmlmError):
 
 class StoreError(SmlmError):
     """A result cannot be written, or a store is incomplete."""
+
+
+class ClusterError(SmlmError):
+    """Workers were lost or never came, so that something cannot be computed."""
+
+
+class WorkerMemoryError(ClusterError):
+    """A task was given up because the workers that tried it were stopped for their memory."""

@@ -103,7 +103,9 @@ def nowhere(index: tuple[int, ...], block: Any) -> None:
 
 def compute(name: str, movie: xr.DataArray) -> None:
     wanted = arrays(CASES[name](movie))
-    _graph.write(*(_graph.Job(nowhere, a, list(np.ndindex(*a.numblocks))) for a in wanted))
+    _graph.write(
+        *(_graph.Job("nowhere", nowhere, a, list(np.ndindex(*a.numblocks))) for a in wanted)
+    )
 
 
 def one(name: str, count: int, size: int, threads: int) -> dict[str, Any]:

@@ -82,7 +82,7 @@ def copy(movie: xr.DataArray, layout: Layout, part: Path) -> None:
         target = Target(part, zarr.open_array(unverified, mode="r+"))
     missing = [i for i in np.ndindex(*data.numblocks) if not target.file(MOVIE, i).exists()]
     _check_space(movie, part, len(missing) / data.npartitions)
-    _graph.write(_graph.Job(target, data, missing))
+    _graph.write(_graph.Job("ingest", target, data, missing))
     shutil.rmtree(unverified)
 
 

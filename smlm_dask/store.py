@@ -70,10 +70,7 @@ def store(
         folder.check_apart(source, path)
     part = _begun(path, results, run, resume)
     arrays = arrays_of(part)
-    jobs = [
-        _graph.Job(arrays[name], data, arrays[name].missing())
-        for name, data in lazy_arrays(results)
-    ]
+    jobs = [arrays[name].job(data) for name, data in lazy_arrays(results)]
     folder.check_space(part, int(LEAST_STORED * sum(map(_bytes, jobs))))
     _graph.write(*jobs)
     complete(part)

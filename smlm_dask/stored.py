@@ -13,6 +13,7 @@ import zarr
 from numpy.typing import NDArray
 from zarr.codecs import BloscCodec, Crc32cCodec
 
+from smlm_dask import _graph
 from smlm_dask.errors import SourceCorruptError, StoreError
 from smlm_dask.readers.chunk_files import CheckedArray
 
@@ -95,6 +96,10 @@ class StoredArray:
         except SourceCorruptError as error:
             return error.got
         return None
+
+    def job(self, data: _graph.Array) -> _graph.Job:
+        """What is still to be written of ``data``."""
+        return _graph.Job(f"store-{self.name.replace('/', '-')}", self, data, self.missing())
 
     def __call__(self, index: Index, block: NDArray[Any]) -> None:
         """Write a chunk."""

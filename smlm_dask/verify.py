@@ -80,6 +80,6 @@ def repair(results: Results, path: str | Path) -> pd.DataFrame:
     arrays = arrays_of(path)
     for name, index in zip(faults.array[~framed], faults.chunk[~framed], strict=True):
         arrays[name].file(index).unlink(missing_ok=True)
-    _graph.write(*(_graph.Job(arrays[n], data, arrays[n].missing()) for n, data in lazy.items()))
+    _graph.write(*(arrays[name].job(data) for name, data in lazy.items()))
     complete(path)
     return faults

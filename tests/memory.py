@@ -103,7 +103,9 @@ def run(name: str, upstream: str, frames: NDArray[Any], n: int, side: int = SIDE
     source = Generated(frames, shape)
     movie = prepare(laws.movie_of(source, stored(shape), f"generated-{n}"))
     arrays = laws.lazy(build(name)(movie)).values()
-    _graph.write(*(_graph.Job(nowhere, a, list(np.ndindex(*a.numblocks))) for a in arrays))
+    _graph.write(
+        *(_graph.Job("nowhere", nowhere, a, list(np.ndindex(*a.numblocks))) for a in arrays)
+    )
 
 
 def measured(name: str, upstream: str, frames: NDArray[Any], n: int, repeats: int) -> int:

@@ -13,6 +13,7 @@ from distributed import Client, as_completed, futures_of
 from numpy.typing import NDArray
 
 from smlm_dask._graph.arrays import Array, Tasks, block, build
+from smlm_dask._graph.faults import explained
 
 Index = tuple[int, ...]
 Put = Callable[[Index, NDArray[Any]], None]
@@ -21,6 +22,7 @@ Put = Callable[[Index, NDArray[Any]], None]
 class Job(NamedTuple):
     """Blocks of an array, and ``put(index, block)``, which a task calls with each of them."""
 
+    name: str
     put: Put
     data: Array
     wanted: Sequence[Index]
@@ -33,15 +35,16 @@ def write(*jobs: Job) -> None:
     """
     arrays = [_tasks(job) for job in jobs if len(job.wanted)]
     client = getattr(get_scheduler(), "__self__", None)
-    if isinstance(client, Client):
-        _release(futures_of(client.persist(arrays)))
-    else:
+    if not isinstance(client, Client):
         compute(*arrays)
+        return
+    with explained(client):
+        _release(futures_of(client.persist(arrays)))
 
 
 def _tasks(job: Job) -> Array:
     # A name of its own each time: what a task leaves on disk is not told by its arguments.
-    name = f"write-{uuid4().hex}"
+    name = f"{job.name}-{uuid4().hex}"
     tasks: Tasks = {
         (name, i): Task((name, i), _written, job.put, index, block(job.data, *index))
         for i, index in enumerate(job.wanted)

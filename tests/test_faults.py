@@ -21,6 +21,7 @@ from distributed import Client, LocalCluster
 import smlm_dask as smlm
 from smlm_dask import folder, stored
 from smlm_dask.errors import StoreError
+from smlm_dask.results import arrays_of
 from tests import interrupted
 
 ROOT = Path(__file__).parents[1]
@@ -193,6 +194,21 @@ def test_every_damaged_chunk_is_named_and_computed_again(what: str, whole: Path)
     assert interrupted.count(whole) - before == len(hurt)
     assert smlm.verify(path).empty
     xr.testing.assert_identical(opened(path), opened(whole / "r.zarr"))
+
+
+@pytest.mark.nightly
+def test_no_flipped_bit_passes(whole: Path) -> None:
+    """A hundred thousand, one at a time, in chunks of every array."""
+    rng = np.random.default_rng(4)
+    path = Path(shutil.copytree(whole / "r.zarr", whole / "flipped.zarr"))
+    arrays = [a for a in arrays_of(path).values() if len(a.places)]
+    for _ in range(100_000):
+        array = arrays[rng.integers(len(arrays))]
+        index = array.places[rng.integers(len(array.places))]
+        content = array.file(index).read_bytes()
+        flip(array.file(index), rng)
+        assert array.fault(index) is not None, (array.name, index)
+        array.file(index).write_bytes(content)
 
 
 @pytest.mark.parametrize(

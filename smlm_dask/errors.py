@@ -10,6 +10,7 @@ __all__ = [
     "FormatError",
     "FrameCountError",
     "FrameShapeError",
+    "MemoryLimitError",
     "MovieError",
     "ParameterError",
     "PixelSizeError",
@@ -104,3 +105,7 @@ class VariableError(SmlmError):
 
 class StoreError(SmlmError):
     """A result cannot be written, or a store is incomplete."""
+
+
+class MemoryLimitError(SmlmError):
+    """A computation takes more memory than there is."""

@@ -9,6 +9,7 @@ from smlm_dask._graph.arrays import (
     apply,
     blocks,
     chunk_bytes,
+    even,
     from_array,
     is_lazy,
     movie_data,
@@ -26,6 +27,7 @@ from smlm_dask._graph.frames import (
     whole_frames,
 )
 from smlm_dask._graph.passes import second_pass, shares_source
+from smlm_dask._graph.plan import Forecast, forecast
 from smlm_dask._graph.reduce import finish, folded, group_totals, scatter, total, whole
 from smlm_dask._graph.series import Series, series_map
 from smlm_dask._graph.stream import stream_passes, stream_selection
@@ -41,6 +43,7 @@ from smlm_dask._graph.windows import (
 
 __all__ = [
     "Array",
+    "Forecast",
     "Series",
     "apply",
     "between_windows",
@@ -49,9 +52,11 @@ __all__ = [
     "column",
     "cut_like",
     "emitter_map",
+    "even",
     "every_frame",
     "finish",
     "folded",
+    "forecast",
     "frame_map",
     "frame_reduce",
     "from_array",

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 import os
 import sys
 from collections.abc import Iterator, Mapping
@@ -46,6 +45,8 @@ class Plan:
         Threads of a worker process.
     memory : int
         Bytes that a worker process takes at most for the computation, beside its libraries.
+    chunk_memory : int
+        Those of it that are chunks as they were read.
     kernel : str
         The kernel with most of that memory.
     holds : str or None
@@ -60,6 +61,7 @@ class Plan:
     written: int
     threads: int
     memory: int
+    chunk_memory: int
     kernel: str
     holds: str | None
 
@@ -97,17 +99,26 @@ class Plan:
     def _fix(self, room: int) -> str:
         if self.holds:
             return f"compute what {self.holds!r} waits for first, and go on with its numbers"
-        frames = self.frames * max(0, room) // self.memory
+        frames = self._fitting(room)
         if frames:
             return f"chunks of at most {frames} frames (now {self.frames}), or fewer threads"
         return "more memory, fewer threads or tiles of frames: no chunk of whole frames fits"
+
+    def _fitting(self, room: int) -> int:
+        """Frames in a chunk with which it fits; what is no chunk as it was read stays as it is."""
+        rest = self.memory - self.chunk_memory
+        share = (room - rest) / self.chunk_memory if rest < room else room / self.memory
+        return int(0.9 * self.frames * max(0.0, share))
 
     def _lines(self) -> Iterator[tuple[str, str]]:
         yield "Chunks", f"{self.chunks} of up to {self.frames} frames"
         yield "Read", f"{format_bytes(self.read)}, a chunk {_times(self.passes)}"
         yield "Write", format_bytes(self.written)
         yield "Tasks", str(self.tasks)
-        yield "Memory", f"{format_bytes(self.memory)} for {self.threads} thread(s), most: {self.kernel}"
+        yield (
+            "Memory",
+            f"{format_bytes(self.memory)} for {self.threads} thread(s), most: {self.kernel}",
+        )
         yield "Holds", f"the movie, for {self.holds}" if self.holds else "no movie"
 
     def __repr__(self) -> str:
@@ -176,6 +187,7 @@ def plan(
         written=told.written,
         threads=threads,
         memory=told.peak,
+        chunk_memory=told.chunked,
         kernel=next(iter(told.parts), ""),
         holds=told.holds,
     ).check(memory_limit)
@@ -238,10 +250,11 @@ def _room(memory_limit: str | float | None) -> int:
 
 def _size(memory_limit: str | float) -> int:
     try:
-        size = parse_bytes(memory_limit)
-    except (TypeError, ValueError, OverflowError):
+        good = not isinstance(memory_limit, bool)
+        size = parse_bytes(memory_limit) if good and memory_limit else -1
+    except (AttributeError, TypeError, ValueError, OverflowError):
         size = -1
-    if size <= 0 or isinstance(memory_limit, bool):
+    if size <= 0:
         raise ParameterError(
             "memory_limit", got=shown(memory_limit), wanted="a size", fix='memory_limit="2 GB"'
         )

@@ -29,7 +29,7 @@ from dask.order import order
 from smlm_dask._graph.arrays import HELD, Array, Tasks, _at
 from smlm_dask._graph.places import _nothing, _run
 from smlm_dask._graph.reduce import _same
-from smlm_dask._graph.schedule import Costs, at_step, highest
+from smlm_dask._graph.schedule import Costs, Highest, at_step, highest
 from smlm_dask._graph.stream import Deferred
 from smlm_dask._graph.windows import _entries, _picked
 from smlm_dask.kernels.memory import COPIES
@@ -40,6 +40,9 @@ PLAIN = (None, load_store_chunk, *SLICES)  # what a task of several is not named
 # What the memory allocator rounds up and does not give back at once, the scheduler's own objects for each
 # task, and what any computation takes.
 SLACK, TASK, LEAST = 1.1, 6144, 2**19
+# Reading may be this much quicker than kernels; several threads then read ahead of what must be known first,
+# and hold a block more when they run apart.
+PACES = (1, 20)
 # A layer is held if half of its blocks are at once: of a movie of so many chunks for each thread, and of so
 # large a part of its bytes, that it is no accident.
 ENOUGH, PART = 8, 1 / 8
@@ -50,8 +53,8 @@ class Forecast:
     """What a computation takes, in bytes.
 
     ``reads`` counts how often each block of a movie is read. ``held`` is the most between tasks, ``peak`` at
-    any time, and ``parts`` are those of the peak by kernel. ``holds`` is the kernel that keeps a movie
-    in memory until it can run, with the layer that it keeps.
+    any time; ``parts`` are those of the peak by kernel, and ``chunked`` bytes of it are blocks as they were
+    read. ``holds`` is the kernel for which a movie is kept in memory until it can run.
     """
 
     tasks: int
@@ -62,6 +65,7 @@ class Forecast:
     held: int
     peak: int
     parts: Mapping[str, int]
+    chunked: int
     holds: str | None
 
 
@@ -72,18 +76,24 @@ def forecast(arrays: Sequence[Array], threads: int) -> Forecast:
     tally = _Tally(sizes)
     for key in sorted(tasks, key=ranks.__getitem__):
         tally.add(key, tasks[key])
-    most = highest(tally.costs, threads)
-    parts = at_step(tally.costs, threads, most.peak_step).parts()
+    paces = PACES if threads > 1 else PACES[:1]
+    runs = [highest(tally.costs, threads, pace) for pace in paces]
+    most = max(runs, key=lambda run: run.peak)
+    parts = at_step(tally.costs, threads, most.pace, most.peak_step).parts()
+    apart = tally.block if threads > 1 else 0
+    read = sum(parts[kernel] for kernel in {_kernel(key) for key in tally.reads})
+    count = len(tally.places)
     return Forecast(
-        tasks=len(tally.places),
+        tasks=count,
         reads=tally.reads,
         read=tally.read,
-        written=sum(a.nbytes for a in arrays),
+        written=sum(int(a.nbytes) for a in arrays),
         frames=max((sizes.shape(key)[0] for key in tally.reads), default=0),
-        held=most.held,
-        peak=int(SLACK * most.peak) + TASK * len(tally.places) + LEAST,
+        held=max(run.held for run in runs),
+        peak=int(SLACK * (most.peak + apart)) + TASK * count + LEAST * bool(count),
         parts=dict(parts.most_common()),
-        holds=_holder(tally, most.layers, threads),
+        chunked=int(SLACK * (read + apart)),
+        holds=_holder(tally, runs[0], threads),
     )
 
 
@@ -96,7 +106,9 @@ class _Nowhere:
 
 def _tasks(arrays: Sequence[Array]) -> tuple[Tasks, _Sizes]:
     """The graph as `write` hands it to a scheduler, and the sizes that its layers tell."""
-    targets = [_Nowhere() for _ in arrays]
+    if not arrays:
+        return {}, _Sizes(HighLevelGraph({}, {}))
+    targets: Any = [_Nowhere() for _ in arrays]
     stored: Any = da.store(list(arrays), targets, lock=False, compute=False)
     stored = list(stored) if isinstance(stored, tuple) else [stored]
     sizes = _Sizes(HighLevelGraph.merge(*(a.dask for a in stored)))
@@ -139,7 +151,9 @@ class _Sizes:
         """Of a block; one fused without an index is at that of the ``outer`` task, or like the first."""
         chunks, _ = self.chunks.get(_base(key), ((), 0))
         index = next((k[1:] for k in (key, outer) if isinstance(k, tuple)), ())
-        if len(index) != len(chunks) or any(i >= len(c) for i, c in zip(index, chunks, strict=True)):
+        if len(index) != len(chunks) or any(
+            i >= len(c) for i, c in zip(index, chunks, strict=True)
+        ):
             index = (0,) * len(chunks)
         return tuple(sizes[i] for sizes, i in zip(chunks, index, strict=True))
 
@@ -182,10 +196,11 @@ class _Tally:
         self.places: dict[Any, int] = {}
         self.reads: Counter[tuple[Any, ...]] = Counter()
         self.blocks: Counter[str] = Counter()
-        self.read = 0
+        self.read = self.block = 0
 
     def add(self, key: Any, node: GraphNode) -> None:
         """A task; values in the graph are there from the start."""
+        before = self.read
         self.found[key] = cost = self._cost(key, node, self.found)
         if isinstance(node, DataNode):
             self.costs.base += node.value.nbytes if isinstance(node.value, np.ndarray) else 0
@@ -200,6 +215,7 @@ class _Tally:
         costs.own.append(cost.own)
         costs.keeps.append([at[k] for k in cost.keeps if k in at])
         costs.work.append(cost.work)
+        costs.reads.append(self.read > before)
 
     def _cost(
         self, key: Any, node: Any, known: Mapping[Any, _Cost], outer: Any = None, cut: Any = None
@@ -221,7 +237,9 @@ class _Tally:
 
     def _size(self, key: Any, node: Any, given: int, outer: Any) -> int:
         size = self.sizes.of(key, outer)
-        if (words := _reduced(node)) is not None:  # sums and counts; dask tells the size of the chunk
+        if (
+            words := _reduced(node)
+        ) is not None:  # sums and counts; dask tells the size of the chunk
             shape = self.sizes.shape(key, outer)
             return 16 * math.prod(n for axis, n in enumerate(shape) if axis not in words)
         if size is None and node.func in SLICES:
@@ -259,6 +277,7 @@ class _Tally:
             index = next((k[1:] for k in (source, outer) if isinstance(k, tuple)), ())
             self.reads[_base(source), *index] += 1
             self.read += size
+            self.block = max(self.block, size)
         return _Cost(size, size, (), size)
 
     def _fused(self, key: Any, node: Any, known: Mapping[Any, _Cost]) -> _Cost:
@@ -323,14 +342,16 @@ def _reduced(node: Any) -> Iterable[int] | None:
     return (axes,) if isinstance(axes, int) else axes
 
 
-def _holder(tally: _Tally, most: Mapping[str, tuple[int, int]], threads: int) -> str | None:
+def _holder(tally: _Tally, run: Highest, threads: int) -> str | None:
     """The kernel that a layer as large as a movie waits for, most of its blocks in memory."""
     movie = tally.read / max(1, max(tally.reads.values(), default=1))
     if len(tally.reads) < ENOUGH * threads:
         return None
-    large = {n: at for n, at in most.items() if at[0] > max(PART * movie, tally.blocks[n] / 2)}
+    large = {
+        n: at for n, at in run.layers.items() if at[0] > max(PART * movie, tally.blocks[n] / 2)
+    }
     if not large:
         return None
     layer, (_, step) = max(large.items(), key=lambda pair: pair[1][0])
-    waiting = at_step(tally.costs, threads, step).waiting(layer)
+    waiting = at_step(tally.costs, threads, run.pace, step).waiting(layer)
     return waiting.most_common(1)[0][0] if waiting else _kernel(layer)

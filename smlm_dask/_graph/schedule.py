@@ -24,6 +24,12 @@ class Costs:
     own: list[int] = field(default_factory=list)
     keeps: list[list[int]] = field(default_factory=list)
     work: list[int] = field(default_factory=list)
+    reads: list[bool] = field(default_factory=list)
+
+    def lasts(self, pace: int) -> list[int]:
+        """How long tasks last: as long as they move bytes, reading so many times as quickly."""
+        sums = zip(self.own, self.work, self.reads, strict=True)
+        return [(own + work) // pace if reads else own + work for own, work, reads in sums]
 
     def users(self) -> list[list[int]]:
         """For each task those that need it, the last first."""
@@ -39,11 +45,12 @@ class Run:
 
     As dask's schedulers do: of tasks that are ready the ones that became so last begin first, and of these
     the first in order. A result is let go when all that need it are done, its memory when no result
-    is in it any more. A task lasts as long as it moves bytes.
+    is in it any more.
     """
 
-    def __init__(self, costs: Costs, threads: int) -> None:
+    def __init__(self, costs: Costs, threads: int, pace: int) -> None:
         self.costs, self.threads = costs, threads
+        self.lasts = costs.lasts(pace)
         self.users = costs.users()
         self.waits = [len(needs) for needs in costs.needs]
         self.wanted = [len(users) for users in self.users]
@@ -60,7 +67,7 @@ class Run:
         while self.ready and len(self.running) < self.threads:
             i = self.ready.pop()
             self.busy += own[i] + work[i]
-            heapq.heappush(self.running, (self.clock + own[i] + work[i], i))
+            heapq.heappush(self.running, (self.clock + self.lasts[i], i))
 
     def end(self) -> int:
         """The first of the running tasks to end."""
@@ -118,15 +125,16 @@ class Run:
 class Highest:
     """The most bytes held between tasks, and at any time; of each layer the most that is held of it, when."""
 
+    pace: int
     held: int
     peak: int
     peak_step: int
     layers: dict[str, tuple[int, int]]
 
 
-def highest(costs: Costs, threads: int) -> Highest:
+def highest(costs: Costs, threads: int, pace: int) -> Highest:
     """Follow a run to its end."""
-    run, own, layers = Run(costs, threads), costs.own, costs.layers
+    run, own, layers = Run(costs, threads, pace), costs.own, costs.layers
     held = peak = costs.base
     at, now = 0, Counter[str]()
     most: dict[str, tuple[int, int]] = {}
@@ -143,12 +151,12 @@ def highest(costs: Costs, threads: int) -> Highest:
         for other in run.let_go(i):
             now[layers[other]] -= own[other]
         held = max(held, run.held)
-    return Highest(held, peak, at, most)
+    return Highest(pace, held, peak, at, most)
 
 
-def at_step(costs: Costs, threads: int, step: int) -> Run:
+def at_step(costs: Costs, threads: int, pace: int, step: int) -> Run:
     """A run after so many tasks, with the next ones begun."""
-    run = Run(costs, threads)
+    run = Run(costs, threads, pace)
     while run.steps < step:
         run.begin()
         run.let_go(run.end())

@@ -286,8 +286,8 @@ def picked_map(
                 rows.append(List(*row))
             parts.append(List(*rows))
         tasks[name, j] = placed((name, j), left, _on_picked, kernel, List(*parts), *own)
-    frames = max((len(pick) for pick in picks), default=0)
-    held = {name: gives, f"pick-{name}": frames * image_bytes(data, data.dtype.itemsize)}
+    longest = max((len(pick) for pick in picks), default=0)
+    held = {name: gives, f"pick-{name}": longest * image_bytes(data, data.dtype.itemsize)}
     return build(name, tasks, [data, LADDER], ((1,) * len(picks),), object, held)
 
 

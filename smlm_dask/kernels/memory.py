@@ -4,7 +4,7 @@ from __future__ import annotations
 
 __all__ = ["COPIES"]
 
-# In multiples of the frames a kernel is given. One that is not listed works on a few rows or pixels at a time.
+# In multiples of the frames a kernel is given. One that is not listed works on few rows or pixels at a time.
 COPIES = {
     "lag_sums": 1.6,
     "power_spectrum": 4.0,

@@ -42,7 +42,7 @@ PLAIN = (None, load_store_chunk, *SLICES)  # what a task of several is not named
 SLACK, TASK, LEAST = 1.1, 6144, 2**19
 # Reading may be this much quicker than kernels; several threads then read ahead of what must be known first,
 # and hold a block more when they run apart.
-PACES = (1, 20)
+PACES = (1, 10)
 # A layer is held if half of its blocks are at once: of a movie of so many chunks for each thread, and of so
 # large a part of its bytes, that it is no accident.
 ENOUGH, PART = 8, 1 / 8
@@ -215,7 +215,7 @@ class _Tally:
         costs.own.append(cost.own)
         costs.keeps.append([at[k] for k in cost.keeps if k in at])
         costs.work.append(cost.work)
-        costs.reads.append(self.read > before)
+        costs.reads.append(self.read > before and cost.own == cost.work)
 
     def _cost(
         self, key: Any, node: Any, known: Mapping[Any, _Cost], outer: Any = None, cut: Any = None
@@ -264,8 +264,9 @@ class _Tally:
 
     def _window(self, node: Any) -> float:
         """One copy where a window is put together from several chunks."""
-        blocks = [k for k in node.dependencies if len(self.sizes.shape(k)) == 3]
-        return 1.0 if node.func is _run and len(blocks) > 1 else 0.0
+        keys = [k for k in node.dependencies if len(self.sizes.shape(k)) == 3]
+        most = max(Counter(_base(k) for k in keys).values(), default=0)
+        return 1.0 if node.func is _run and most > 1 else 0.0
 
     def _deferred(self, block: Deferred) -> int:
         return self._inner(block.graph, block.key, _Chain({}, {}), block.key).result

@@ -28,8 +28,9 @@ class Costs:
 
     def lasts(self, pace: int) -> list[int]:
         """How long tasks last: as long as they move bytes, reading so many times as quickly."""
-        sums = zip(self.own, self.work, self.reads, strict=True)
-        return [(own + work) // pace if reads else own + work for own, work, reads in sums]
+        given = (sum(self.own[other] for other in needs) for needs in self.needs)
+        sums = (sum(parts) for parts in zip(self.own, self.work, given, strict=True))
+        return [n // pace if reads else n for n, reads in zip(sums, self.reads, strict=True)]
 
     def users(self) -> list[list[int]]:
         """For each task those that need it, the last first."""

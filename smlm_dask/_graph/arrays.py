@@ -43,6 +43,11 @@ def from_array(values: ArrayLike, chunks: Any = -1) -> Array:
     return da.from_array(values if stored else np.asarray(values), chunks)
 
 
+def is_sized(chunks: Chunks) -> bool:
+    """Whether the size of every block is known."""
+    return not any(math.isnan(n) for sizes in chunks for n in sizes)
+
+
 def even(array: Array) -> Array:
     """``array`` in blocks of one size, but for the last along each axis: as zarr stores them."""
     return array.rechunk(tuple(max(sizes) for sizes in array.chunks))

@@ -26,7 +26,7 @@ from dask.base import collections_to_expr
 from dask.highlevelgraph import HighLevelGraph
 from dask.order import order
 
-from smlm_dask._graph.arrays import HELD, Array, Tasks, _at
+from smlm_dask._graph.arrays import HELD, Array, Tasks, _at, is_sized
 from smlm_dask._graph.places import _nothing, _run
 from smlm_dask._graph.reduce import _same
 from smlm_dask._graph.schedule import Costs, Highest, at_step, highest
@@ -87,7 +87,7 @@ def forecast(arrays: Sequence[Array], threads: int) -> Forecast:
         tasks=count,
         reads=tally.reads,
         read=tally.read,
-        written=sum(int(a.nbytes) for a in arrays),
+        written=sum(int(a.nbytes) for a in arrays if is_sized(a.chunks)),
         frames=max((sizes.shape(key)[0] for key in tally.reads), default=0),
         held=max(run.held for run in runs),
         peak=int(SLACK * (most.peak + apart)) + TASK * count + LEAST * bool(count),
@@ -137,7 +137,8 @@ class _Sizes:
         for name, layer in graph.layers.items():
             about = layer.collection_annotations or {}
             self.told |= about.get(HELD, {})
-            if "chunks" in about and np.dtype(about["dtype"]) != object:
+            blocks = np.dtype(about.get("dtype", object)) != object
+            if blocks and is_sized(about["chunks"]):
                 self.chunks[_base(name)] = about["chunks"], np.dtype(about["dtype"]).itemsize
 
     def of(self, key: Any, outer: Any = None) -> int | None:

@@ -17,6 +17,7 @@ from smlm_dask.ingest import ingest
 from smlm_dask.maps import read_map
 from smlm_dask.movie import as_movie, open_movie
 from smlm_dask.photons import integrate_photons
+from smlm_dask.plan import Plan, plan
 from smlm_dask.preview import preview
 from smlm_dask.psf import estimate_psf
 from smlm_dask.results import open_results
@@ -38,6 +39,7 @@ __all__ = [
     "CropFit",
     "Emitters",
     "Light",
+    "Plan",
     "SmlmError",
     "as_camera",
     "as_movie",
@@ -57,6 +59,7 @@ __all__ = [
     "open_channels",
     "open_movie",
     "open_results",
+    "plan",
     "preview",
     "read_map",
     "read_table",

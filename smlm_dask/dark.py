@@ -54,7 +54,9 @@ def calibrate_dark(movie: xr.DataArray, /) -> xr.Dataset:
     data = _graph.movie_data(movie)
     begins = range(0, len(movie), WINDOW)
     picks = [np.arange(begin, min(begin + WINDOW, len(movie))) for begin in begins]
-    sums = _graph.folded(np.add, _graph.picked_map(dark_sums, data, picks, [()] * len(picks)))
+    gives = 16 * data.shape[1] * data.shape[2]
+    parts = _graph.picked_map(dark_sums, data, picks, [()] * len(picks), gives)
+    sums = _graph.folded(np.add, parts)
     maps = _graph.finish(dark_maps, sums, len(movie), shape=(3, *data.shape[1:]))
     values = {name: (("y", "x"), maps[i]) for i, name in enumerate(("offset", "variance"))}
     values["hot_pixel"] = ("y", "x"), maps[2].astype("?")

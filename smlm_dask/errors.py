@@ -11,6 +11,7 @@ __all__ = [
     "FormatError",
     "FrameCountError",
     "FrameShapeError",
+    "MemoryLimitError",
     "MovieError",
     "ParameterError",
     "PixelSizeError",
@@ -114,3 +115,7 @@ class ClusterError(SmlmError):
 
 class WorkerMemoryError(ClusterError):
     """A task was given up because the workers that tried it were stopped for their memory."""
+
+
+class MemoryLimitError(SmlmError):
+    """A computation takes more memory than there is."""

@@ -207,7 +207,9 @@ def _corner(movie: xr.DataArray, window: int | None, known: Known) -> Values:
     """Pairs of frames inside windows, their sums added up in the order of the windows."""
     data = _graph.movie_data(movie)
     picks, arguments = _pairs(len(movie), movie[0].size, window or len(movie))
-    parts = _graph.picked_map(corner.corner_sums, data, picks, arguments)
+    parts = _graph.picked_map(
+        corner.corner_sums, data, picks, arguments, corner.sums_bytes(data.shape[1:])
+    )
     sums = _graph.folded(corner.add, parts)
     shape = (len(corner_line.NUMBERS) + 3 * corner_line.BINS,)
     packed = _graph.finish(corner_line.corner_gain, sums, *known, shape=shape)

@@ -166,7 +166,7 @@ def _check_names(results: Mapping[str, xr.Dataset]) -> None:
 
 def _even(dataset: xr.Dataset) -> xr.Dataset:
     changed = {
-        n: v.chunk({d: max(sizes) for d, sizes in zip(v.dims, v.chunks, strict=True)})
+        n: xr.Variable(v.dims, _graph.even(v.data), v.attrs, v.encoding)
         for n, v in dataset.variables.items()
         if v.chunks is not None
     }

@@ -23,12 +23,18 @@ from dask.callbacks import Callback
 from numpy.typing import NDArray
 
 from smlm_dask import _graph
+from smlm_dask._graph import forecast
 from tests import laws
 
 SIDE = 256
 SMALL = 48
 BASE = 200
 BUDGET = "32 MiB"  # one stored chunk: with the default the shortest movie would be a single window
+# The same for small frames, one task after another.
+SETTINGS = {
+    "scheduler": "sync",
+    "smlm_dask.chunk-bytes": dask.utils.parse_bytes(BUDGET) * SMALL**2 // SIDE**2,
+}
 
 
 class Generated:
@@ -70,22 +76,23 @@ def owners(value: Any) -> Iterator[NDArray[Any]]:
 
 def alive(name: str, upstream: str, n: int) -> float:
     """Most bytes alive at once for a movie of ``n`` frames, in frames."""
-    side, frame = SMALL, 2 * SMALL**2
-    frames = laws.samples((BASE, *laws.larger(upstream, (0, side, side))[1:]))
-    budget = dask.utils.parse_bytes(BUDGET) * side**2 // SIDE**2
-    settings = {"scheduler": "sync", "smlm_dask.chunk-bytes": budget}
-    with dask.config.set(settings), Alive() as held:
-        run(name, upstream, frames, n, side)
-    return held.peak / frame
+    with dask.config.set(SETTINGS), Alive() as held:
+        run(name, upstream, small(upstream), n, SMALL)
+    return held.peak / (2 * SMALL**2)
+
+
+def small(upstream: str) -> NDArray[Any]:
+    """Frames small enough to try every case on."""
+    return laws.samples((BASE, *laws.larger(upstream, (0, SMALL, SMALL))[1:]))
 
 
 def nowhere(index: tuple[int, ...], block: NDArray[Any]) -> None:
     """Forget what is written."""
 
 
-def peak() -> int:
+def peak(what: str = "VmHWM") -> int:
     lines = Path("/proc/self/status").read_text().splitlines()
-    return next(int(line.split()[1]) * 1024 for line in lines if line.startswith("VmHWM"))
+    return next(int(line.split()[1]) * 1024 for line in lines if line.startswith(what))
 
 
 def reset_peak() -> None:
@@ -97,15 +104,30 @@ def build(name: str) -> laws.Build:
     return laws.CASES[name].build if name in laws.CASES else laws.OFFENDERS[name]
 
 
-def run(name: str, upstream: str, frames: NDArray[Any], n: int, side: int = SIDE) -> None:
+class Decoded(Generated):
+    """One whose chunks are decoded before they are copied, as those in a file."""
+
+    def __getitem__(self, box: tuple[slice, ...]) -> NDArray[Any]:
+        return super().__getitem__(box).copy()
+
+
+def arrays(
+    name: str, upstream: str, frames: NDArray[Any], n: int, side: int = SIDE, kind: type = Generated
+) -> list[_graph.Array]:
+    """All that a case is to compute for a movie of ``n`` frames."""
     stored, prepare = laws.UPSTREAMS[upstream]
     shape = laws.larger(upstream, (n, side, side))
-    source = Generated(frames, shape)
+    source = kind(frames, shape)
     movie = prepare(laws.movie_of(source, stored(shape), f"generated-{n}"))
-    arrays = laws.lazy(build(name)(movie)).values()
-    _graph.write(
-        *(_graph.Job("nowhere", nowhere, a, list(np.ndindex(*a.numblocks))) for a in arrays)
-    )
+    return list(laws.lazy(build(name)(movie)).values())
+
+
+def run(
+    name: str, upstream: str, frames: NDArray[Any], n: int, side: int = SIDE, kind: type = Generated
+) -> None:
+    wanted = arrays(name, upstream, frames, n, side, kind)
+    jobs = [_graph.Job("nowhere", nowhere, a, list(np.ndindex(*a.numblocks))) for a in wanted]
+    _graph.write(*jobs)
 
 
 def measured(name: str, upstream: str, frames: NDArray[Any], n: int, repeats: int) -> int:
@@ -118,11 +140,30 @@ def measured(name: str, upstream: str, frames: NDArray[Any], n: int, repeats: in
     return min(peaks)
 
 
-def main(name: str, upstream: str, threads: str, *lengths: str) -> None:
-    dask.config.set(scheduler="threads", num_workers=int(threads))
+def prepared(name: str, upstream: str, threads: int) -> NDArray[Any]:
+    """Frames, when all is compiled that the case needs."""
+    dask.config.set(scheduler="threads", num_workers=threads)
     dask.config.set({"smlm_dask.chunk-bytes": BUDGET})
     frames = laws.samples((BASE, *laws.larger(upstream, (0, SIDE, SIDE))[1:]))
-    run(name, upstream, frames, 3 * BASE)  # compiles
+    run(name, upstream, frames, 3 * BASE)
+    return frames
+
+
+def told_and_grown(name: str, upstream: str, threads: int, n: int) -> None:
+    """Print what a plan says that a process takes, and by how much it grows, in bytes as JSON."""
+    frames = prepared(name, upstream, threads)
+    told = forecast(arrays(name, upstream, frames, n), threads).peak
+    grown = []
+    for _ in range(1 if threads == 1 else 2):
+        reset_peak()
+        before = peak("VmRSS")
+        run(name, upstream, frames, n, kind=Decoded)
+        grown.append(peak() - before)
+    print(json.dumps([told, min(grown)]))
+
+
+def main(name: str, upstream: str, threads: str, *lengths: str) -> None:
+    frames = prepared(name, upstream, int(threads))
     repeats = 1 if int(threads) == 1 else 2
     print(json.dumps([measured(name, upstream, frames, int(n), repeats) for n in lengths]))
 

@@ -11,6 +11,7 @@ from smlm_dask._graph.arrays import (
     chunk_bytes,
     copy_into,
     each,
+    even,
     from_array,
     gaps,
     identity,
@@ -30,6 +31,7 @@ from smlm_dask._graph.frames import (
     whole_frames,
 )
 from smlm_dask._graph.passes import second_pass, shares_source
+from smlm_dask._graph.plan import Forecast, forecast
 from smlm_dask._graph.reduce import finish, folded, group_totals, scatter, total, whole
 from smlm_dask._graph.series import Series, series_map
 from smlm_dask._graph.stream import stream_passes, stream_selection
@@ -46,6 +48,7 @@ from smlm_dask._graph.write import Job, write
 
 __all__ = [
     "Array",
+    "Forecast",
     "Job",
     "Series",
     "apply",
@@ -57,9 +60,11 @@ __all__ = [
     "cut_like",
     "each",
     "emitter_map",
+    "even",
     "every_frame",
     "finish",
     "folded",
+    "forecast",
     "frame_map",
     "frame_reduce",
     "from_array",

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+import math
+from collections.abc import Callable, Mapping, Sequence
 from itertools import pairwise
 from typing import Any
 from uuid import uuid4
@@ -21,6 +22,7 @@ Array = da.Array
 Kernel = Callable[..., Any]
 Chunks = tuple[tuple[int, ...], ...]
 Tasks = dict[Any, GraphNode]
+HELD = "held"  # what a layer tells of its tasks' bytes, beside its chunks
 
 
 def chunk_bytes() -> int:
@@ -41,6 +43,16 @@ def from_array(values: ArrayLike, chunks: Any = -1) -> Array:
     return da.from_array(values if stored else np.asarray(values), chunks)
 
 
+def is_sized(chunks: Chunks) -> bool:
+    """Whether the size of every block is known."""
+    return not any(math.isnan(n) for sizes in chunks for n in sizes)
+
+
+def even(array: Array) -> Array:
+    """``array`` in blocks of one size, but for the last along each axis: as zarr stores them."""
+    return array.rechunk(tuple(max(sizes) for sizes in array.chunks))
+
+
 def movie_data(movie: Any) -> Array:
     """The samples of a movie as a dask array; others are cut along frames by the budget, unread."""
     if movie.chunks is not None:
@@ -51,13 +63,33 @@ def movie_data(movie: Any) -> Array:
 
 
 def build(
-    name: str, tasks: Tasks, inputs: Sequence[Any], chunks: Chunks, dtype: DTypeLike
+    name: str,
+    tasks: Tasks,
+    inputs: Sequence[Any],
+    chunks: Chunks,
+    dtype: DTypeLike,
+    held: Mapping[str, int] | None = None,
 ) -> Array:
-    """Make an array of tasks whose keys are ``(name, *block)``."""
+    """Make an array of tasks whose keys are ``(name, *block)``.
+
+    ``held`` tells the bytes of what the tasks of a name give where ``chunks`` do not: of those on the way
+    to a block, and of blocks that are objects.
+    """
     arrays = {a.name: a for a in inputs if isinstance(a, da.Array)}
     inputs = list(arrays.values())
-    graph = HighLevelGraph.from_collections(name, MaterializedLayer(tasks), inputs)
+    layer = MaterializedLayer(tasks, collection_annotations={HELD: dict(held or {})})
+    graph = HighLevelGraph.from_collections(name, layer, inputs)
     return da.Array(graph, name, chunks, dtype=np.dtype(dtype))
+
+
+def held_by(array: Array) -> int:
+    """Bytes of an object that is a block of ``array``, as they were told to `build`."""
+    return int(array.dask.layers[array.name].collection_annotations[HELD][array.name])
+
+
+def image_bytes(array: Array, itemsize: int = 8) -> int:
+    """Bytes of all but the first axis, in float64."""
+    return math.prod(array.shape[1:]) * itemsize
 
 
 def named(kernel: Kernel, *parts: object) -> str:

@@ -39,7 +39,8 @@ def second_pass(local: Sequence[Array], outer: Sequence[Any]) -> list[Array]:
     names = {key: _again(key, token) for key in needed}
     layers = {
         _again(name, token): MaterializedLayer(
-            {names[k]: needed[k].substitute(names, key=names[k]) for k in layer if k in needed}
+            {names[k]: needed[k].substitute(names, key=names[k]) for k in layer if k in needed},
+            collection_annotations=graph.layers[name].collection_annotations,
         )
         for name, layer in nodes.items()
     }

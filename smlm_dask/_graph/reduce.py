@@ -10,7 +10,17 @@ import numpy as np
 from dask._task_spec import List, Task, TaskRef
 from numpy.typing import DTypeLike, NDArray
 
-from smlm_dask._graph.arrays import Array, Kernel, Tasks, argument, block, build, named
+from smlm_dask._graph.arrays import (
+    Array,
+    Kernel,
+    Tasks,
+    argument,
+    block,
+    build,
+    held_by,
+    image_bytes,
+    named,
+)
 from smlm_dask._graph.places import LADDER, gathered
 
 
@@ -61,7 +71,8 @@ def total(parts: Array) -> Array:
         key = (name, *corner) if j == images.numblocks[0] - 1 else (f"part-{name}", j)
         tasks[key] = Task(key, _add, before, block(images, j, *corner))
         before = TaskRef(key)
-    return build(name, tasks, [images], tuple((n,) for n in parts.shape[1:]), "f8")
+    held = {f"part-{name}": image_bytes(parts)}
+    return build(name, tasks, [images], tuple((n,) for n in parts.shape[1:]), "f8", held)
 
 
 def group_totals(parts: Array, groups: int) -> Array:
@@ -83,7 +94,8 @@ def group_totals(parts: Array, groups: int) -> Array:
         before = TaskRef(key)
     tasks[(name, 0, *corner)] = Task((name, 0, *corner), np.stack, before)
     chunks = tuple((size,) for size in (groups, *parts.shape[1:]))
-    return build(name, tasks, [images], chunks, "f8")
+    held = {f"part-{name}": groups * image_bytes(parts)}
+    return build(name, tasks, [images], chunks, "f8", held)
 
 
 def _add_to_groups(new: bool, before: tuple[Any, ...], images: NDArray[Any]) -> tuple[Any, ...]:
@@ -108,7 +120,8 @@ def folded(kernel: Kernel, parts: Array) -> Array:
         key = (name,) if j == len(parts) - 1 else (f"part-{name}", j)
         tasks[key] = Task(key, kernel, before, block(parts, j))
         before = TaskRef(key)
-    return build(name, tasks, [parts], (), object)
+    held = dict.fromkeys((name, f"part-{name}"), held_by(parts))
+    return build(name, tasks, [parts], (), object, held)
 
 
 def put_back(values: NDArray[Any], order: NDArray[np.int64]) -> NDArray[Any]:

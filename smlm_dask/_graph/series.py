@@ -19,6 +19,7 @@ from smlm_dask._graph.arrays import (
     block,
     build,
     from_array,
+    image_bytes,
     named,
     spans,
 )
@@ -187,7 +188,8 @@ def _used_around(images: Array, used: Array) -> Array:
         after = TaskRef((name, 1, j + 1)) if j + 1 < n else None
         tasks[name, 0, j] = Task((name, 0, j), _nearest, *own, before)
         tasks[name, 1, j] = Task((name, 1, j), _nearest, *own, after)
-    return build(name, tasks, [images, used], ((1, 1), (1,) * n), object)
+    held = {name: image_bytes(images, images.dtype.itemsize)}
+    return build(name, tasks, [images, used], ((1, 1), (1,) * n), object, held)
 
 
 def _nearest(used: NDArray[np.bool_], j: int, image: NDArray[Any], other: Any) -> Any:

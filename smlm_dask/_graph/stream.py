@@ -49,7 +49,16 @@ def stream_selection(data: Array) -> Array:
     name = named(streaming.finish, data)
     tasks = _stream_tasks(data, name, MOST_PASSES[data.dtype.str[1:]])
     chunks = ((2,), (data.shape[1],), (data.shape[2],))
-    return build(name, tasks, [data], chunks, kind)
+    return build(name, tasks, [data], chunks, kind, _held(data, name))
+
+
+def _held(data: Array, name: str) -> dict[str, int]:
+    """Bytes of the searches and of their counts."""
+    pixels = data.shape[1] * data.shape[2]
+    state = dict.fromkeys((f"start-{name}", f"narrow-{name}"), streaming.state_bytes(pixels))
+    passes = range(MOST_PASSES[data.dtype.str[1:]])
+    counts = [f"count-{name}", *(f"add-{name}-{p}" for p in passes)]
+    return state | dict.fromkeys(counts, streaming.count_bytes(pixels))
 
 
 def _stream_tasks(data: Array, name: str, passes: int) -> Tasks:

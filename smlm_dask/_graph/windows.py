@@ -20,6 +20,7 @@ from smlm_dask._graph.arrays import (
     build,
     chunk_bytes,
     edges,
+    image_bytes,
     named,
     spans,
 )
@@ -255,8 +256,11 @@ def picked_map(
     data: Array,
     picks: Sequence[NDArray[np.int64]],
     arguments: Sequence[tuple[Any, ...]],
+    gives: int,
 ) -> Array:
     """``kernel(frames[picks[j]], *arguments[j])`` of whole frames: one object for each entry of picks.
+
+    An object has so many bytes as the kernel ``gives``.
 
     The frames of an entry lie in order. They are taken out of each chunk in a task of its own, so that
     few frames of a long window are held, not all of its chunks.
@@ -282,7 +286,9 @@ def picked_map(
                 rows.append(List(*row))
             parts.append(List(*rows))
         tasks[name, j] = placed((name, j), left, _on_picked, kernel, List(*parts), *own)
-    return build(name, tasks, [data, LADDER], ((1,) * len(picks),), object)
+    longest = max((len(pick) for pick in picks), default=0)
+    held = {name: gives, f"pick-{name}": longest * image_bytes(data, data.dtype.itemsize)}
+    return build(name, tasks, [data, LADDER], ((1,) * len(picks),), object, held)
 
 
 def _positions(frames: NDArray[np.int64]) -> slice | list[int]:

@@ -33,7 +33,7 @@ def write(*jobs: Job) -> None:
 
     One computation for all: separate ones would read the movie once each.
     """
-    arrays = [_tasks(job) for job in jobs if len(job.wanted)]
+    arrays = [tasks_of(job) for job in jobs if len(job.wanted)]
     client = getattr(get_scheduler(), "__self__", None)
     if not isinstance(client, Client):
         compute(*arrays)
@@ -42,7 +42,8 @@ def write(*jobs: Job) -> None:
         _release(futures_of(client.persist(arrays)))
 
 
-def _tasks(job: Job) -> Array:
+def tasks_of(job: Job) -> Array:
+    """A task for each block, which puts it where it belongs."""
     # A name of its own each time: what a task leaves on disk is not told by its arguments.
     name = f"{job.name}-{uuid4().hex}"
     tasks: Tasks = {

@@ -14,6 +14,7 @@ in the order of the frames: no chunking can show.
 
 from __future__ import annotations
 
+import math
 from typing import Any, NamedTuple, TypeAlias
 
 import numpy as np
@@ -23,7 +24,7 @@ from numpy.typing import NDArray
 from smlm_dask.kernels import pixels, rim
 from smlm_dask.kernels.selection import median
 
-__all__ = ["COLUMNS", "GROUPS", "KEYS", "TAPS", "TIME", "Sums", "add", "corner_sums"]
+__all__ = ["COLUMNS", "GROUPS", "KEYS", "TAPS", "TIME", "Sums", "add", "corner_sums", "sums_bytes"]
 
 Frames: TypeAlias = NDArray[Any]
 Floats: TypeAlias = NDArray[np.float32]
@@ -87,6 +88,12 @@ class Sums(NamedTuple):
     rim: Doubles
     maps: Doubles
     counts: Doubles
+
+
+def sums_bytes(shape: tuple[int, ...]) -> int:
+    """Bytes of the sums of frames of this shape."""
+    table = GROUPS * (KEYS * len(COLUMNS) + len(rim.COLUMNS))
+    return 8 * (table + 2 * math.prod(shape))
 
 
 def add(before: Sums, after: Sums) -> Sums:

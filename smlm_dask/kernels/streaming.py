@@ -44,7 +44,7 @@ from smlm_dask.kernels.selection import (
     to_keys,
 )
 
-__all__ = ["State", "count", "finish", "narrow", "start"]
+__all__ = ["State", "count", "count_bytes", "finish", "narrow", "start", "state_bytes"]
 
 Array = NDArray[Any]
 
@@ -120,6 +120,16 @@ class _Searches:
 
 
 # ------------------------------------------------------------------------------------ the passes
+
+
+def state_bytes(pixels: int) -> int:
+    """Bytes of a state at most, with two searches in every pixel."""
+    return (50 + 2 * 26) * pixels
+
+
+def count_bytes(pixels: int) -> int:
+    """Bytes of the counts of a block at most, in the first pass or in one of many searches."""
+    return max((FIRST_BINS[1] + 3) * 4 * pixels, BUDGET)
 
 
 def start(first_frames: Array) -> State:

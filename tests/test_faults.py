@@ -62,6 +62,16 @@ def until(done: Callable[[], bool]) -> None:
 def test_a_killed_store_goes_on_with_what_is_missing(
     written: int, place: Path, whole: Path
 ) -> None:
+    check_killed(written, place, whole)
+
+
+@pytest.mark.nightly
+@pytest.mark.parametrize("seed", range(100))
+def test_wherever_it_is_killed(seed: int, place: Path, whole: Path) -> None:
+    check_killed(int(np.random.default_rng(seed).integers(0, 76)), place, whole)
+
+
+def check_killed(written: int, place: Path, whole: Path) -> None:
     part, command = place / "r.zarr.part", [sys.executable, "-c", STORE, str(place)]
     process = subprocess.Popen(command, cwd=ROOT, start_new_session=True)
     until(lambda: len(chunks(part)) >= written)

@@ -113,11 +113,11 @@ def folded(kernel: Kernel, parts: Array) -> Array:
 
     A chain as in ``total``: no more than one result and a few parts are held.
     """
-    name = named(kernel, parts)
+    name, last = named(kernel, parts), len(parts) - 1
     before: Any = block(parts, 0)
-    tasks: Tasks = {(name,): Task((name,), _same, before)} if len(parts) == 1 else {}
-    for j in range(1, len(parts)):
-        key = (name,) if j == len(parts) - 1 else (f"part-{name}", j)
+    tasks: Tasks = {} if last else {(name,): Task((name,), _same, before)}
+    for j in range(1, last + 1):
+        key = (name,) if j == last else (f"part-{name}", j)
         tasks[key] = Task(key, kernel, before, block(parts, j))
         before = TaskRef(key)
     held = dict.fromkeys((name, f"part-{name}"), held_by(parts))

@@ -152,9 +152,11 @@ def _by_index(images: Array, index: NDArray[np.int64], share: Any) -> Supply:
     else:
         mixed = np.asarray(share) > 0
 
+    last = len(images) - 1
+
     def supply(i: int, lo: int, hi: int) -> tuple[Any, Any]:
         own = index[lo:hi]
-        following = np.minimum(own[mixed[lo:hi]] + 1, len(images) - 1)
+        following = np.minimum(own[mixed[lo:hi]] + 1, last)
         needed = np.unique(np.concatenate([own, following]))
         local = np.searchsorted(needed, own)
         refs = [block(images, int(j), *(0,) * (images.ndim - 1)) for j in needed]

@@ -40,6 +40,7 @@ def step_times(time: NDArray[Any], step: float) -> NDArray[Any]:
 
 def window_starts(time: NDArray[Any], times: NDArray[Any], window: int) -> NDArray[np.int64]:
     """First frame of each window: the frame nearest in time, moved back where the movie ends."""
+    time = np.asarray(time, "f8")  # once: searchsorted would convert whole numbers at each call
     nearest = np.array([_nearest(time, t, 0.0) for t in times], np.int64)
     return np.minimum(nearest, len(time) - window)
 
@@ -61,6 +62,7 @@ def assign_start(
     used: NDArray[np.bool_], time: NDArray[Any], times: NDArray[Any], step: float
 ) -> NDArray[np.int64]:
     """Entry of the series for each frame, dcnum's way: image j until half a step after its time."""
+    time = np.asarray(time, "f8")
     index = np.zeros(len(time), np.int64)
     begin, last = 0, 0
     for j in np.flatnonzero(used):

@@ -28,6 +28,7 @@ from smlm_dask.gain import estimate_gain
 from smlm_dask.ingest import ingest
 from smlm_dask.movie import check_movie, open_movie
 from smlm_dask.photons import integrate_photons
+from smlm_dask.plan import plan as _plan
 from smlm_dask.preview import preview
 from smlm_dask.psf import WINDOW as PSF_WINDOW
 from smlm_dask.psf import estimate_psf
@@ -189,7 +190,8 @@ class Job:
 )
 @click.option("--overwrite", is_flag=True, help="Replace results and picture that are there.")
 @click.option("--fresh", is_flag=True, help="Begin again instead of going on with what is missing.")
-def run(**options: Any) -> None:
+@click.option("--plan", is_flag=True, help="Tell chunks, bytes and memory, and compute nothing.")
+def run(plan: bool, **options: Any) -> None:
     """Estimate gain, background and PSF of MOVIE, and photons at given positions.
 
     MOVIE is a zarr folder, a TIFF or a folder of them, an ND2, HDF5, DAX, SPE, Picasso raw or .npy
@@ -197,7 +199,12 @@ def run(**options: Any) -> None:
     gain of the whole movie takes another: the background, if --offset or --read-noise is known but not
     --gain, and photons at --positions. Results are stored in --out, for smlm_dask.open_results.
     """
-    _run(Job(**options))
+    job = Job(**options)
+    if plan:
+        movie = _part(job, _open(job))
+        click.echo(_plan(_build(job, movie, _table(job, movie))))
+    else:
+        _run(job)
 
 
 def _run(job: Job) -> Results:
@@ -205,11 +212,7 @@ def _run(job: Job) -> Results:
     _check_picture(job)
     _check_scheduler(job.scheduler)
     movie = _part(job, _open(job))
-    table = None
-    if job.positions is not None:
-        size = float(movie["pixel_size_y"]), float(movie["pixel_size_x"])
-        table = read_table(job.positions, pixel_size=size)
-    results = _build(job, movie, table)
+    results = _build(job, movie, _table(job, movie))
     with _progress(job.scheduler):
         store(results, job.out, overwrite=job.overwrite, resume=not job.fresh)
     stored = {name: child.to_dataset() for name, child in open_results(job.out).children.items()}
@@ -263,6 +266,13 @@ def _open(job: Job) -> xr.DataArray:
     )
     _describe(movie)
     return check_movie(movie, minimum_frames=2)
+
+
+def _table(job: Job, movie: xr.DataArray) -> pd.DataFrame | None:
+    if job.positions is None:
+        return None
+    size = float(movie["pixel_size_y"]), float(movie["pixel_size_x"])
+    return read_table(job.positions, pixel_size=size)
 
 
 def _part(job: Job, movie: xr.DataArray) -> xr.DataArray:

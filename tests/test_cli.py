@@ -670,3 +670,10 @@ def test_a_first_look_at_every_second_window(
     assert "250 of 450 frames are taken" in told
     wanted = smlm.estimate_gain(smlm.preview(movie, every=2))["gain"]
     assert float(stored(tmp_path / "r.zarr")["camera"]["gain"]) == float(wanted)
+
+
+def test_a_plan_computes_nothing(folder: Path, tmp_path: Path) -> None:
+    positions = "--positions", folder / "spots.csv", "--size-pixels", SIZE
+    told = good(run(folder / "movie.zarr", tmp_path / "r.zarr", *positions, "--plan"))
+    assert re.search(r"Read .*a chunk twice", told), told
+    assert list(tmp_path.iterdir()) == []

@@ -137,7 +137,7 @@ def _memory(memory: int | str | None, workers: int) -> int:
     """Bytes of each worker."""
     try:
         size = int(MEMORY_LIMIT * SHARE / workers if memory is None else parse_bytes(memory))
-    except (TypeError, ValueError):
+    except (AttributeError, OverflowError, TypeError, ValueError):
         size = 0
     if size <= 0:
         raise ParameterError(
@@ -165,7 +165,7 @@ def _credentials(security: Security | bool) -> Security:
 def _is_loopback(host: str) -> bool:
     """Whether only this machine reaches ``host``; of a name other than localhost nobody knows."""
     try:
-        return host == "localhost" or ip_address(host).is_loopback
+        return host == "localhost" or (isinstance(host, str) and ip_address(host).is_loopback)
     except ValueError:
         return False
 

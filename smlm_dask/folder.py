@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import os
 import shutil
+from contextlib import suppress
 from pathlib import Path
+from uuid import uuid4
 
 import zarr
 
@@ -12,6 +14,7 @@ from smlm_dask.check import shown
 from smlm_dask.errors import StoreError
 
 __all__ = [
+    "BEGUN",
     "FOREIGN",
     "MARK",
     "as_path",
@@ -24,18 +27,20 @@ __all__ = [
     "unfinished",
 ]
 
+BEGUN = "begun"  # attribute of the root: another one each time
 MARK = "smlm_dask"  # attribute of the root: what this package wrote there
 # What zarr raises for a folder of anything at all.
 FOREIGN = (AttributeError, KeyError, OSError, TypeError, ValueError)
 
 
 def as_path(path: object, example: str) -> Path:
-    """``path`` as a folder on this machine, or a ``StoreError``."""
-    if not isinstance(path, str | os.PathLike) or "://" in str(path):
-        raise StoreError(
-            "path", got=shown(path), wanted="a folder on this machine", fix=f'"{example}"'
-        )
-    return Path(path)
+    """``path`` as a folder on this machine, from its root on, or a ``StoreError``."""
+    if isinstance(path, str | os.PathLike) and str(path) and "://" not in str(path):
+        with suppress(RuntimeError, TypeError, ValueError):  # bytes; "~name" without such a user
+            found = Path(path).expanduser().absolute()
+            if found.name not in ("", ".."):
+                return found
+    raise StoreError("path", got=shown(path), wanted="a folder on this machine", fix=f'"{example}"')
 
 
 def unfinished(path: Path) -> Path:
@@ -101,7 +106,9 @@ def begin(path: Path, kind: str) -> zarr.Group:
             fix="move it away, or another path",
         )
     try:
-        return zarr.open_group(part, mode="w", attributes={MARK: kind, "complete": False})
+        return zarr.open_group(
+            part, mode="w", attributes={MARK: kind, "complete": False, BEGUN: uuid4().hex}
+        )
     except (OSError, ValueError) as error:  # ValueError: a path with a zero byte
         raise StoreError(
             str(part),
@@ -111,8 +118,21 @@ def begin(path: Path, kind: str) -> zarr.Group:
         ) from error
 
 
-def finish(path: Path) -> Path:
+def finish(path: Path, kind: str, overwrite: bool) -> Path:
     """Give what was written its name; what had it goes only now, as the new may be computed from it."""
+    check_target(path, kind, overwrite)  # hours after the first time
+    old = path.with_name(path.name + ".old")
     if path.exists():
-        shutil.rmtree(path)
-    return unfinished(path).rename(path)
+        _remove(old)
+        path.rename(old)
+    done = unfinished(path).rename(path)
+    _remove(old)
+    return done
+
+
+def _remove(old: Path) -> None:
+    """What was replaced; of a link the link alone."""
+    if old.is_symlink():
+        old.unlink()
+    else:
+        shutil.rmtree(old, ignore_errors=True)

@@ -86,7 +86,7 @@ def ingest(
     108.0
     """
     resume, overwrite = flag("resume", resume), flag("overwrite", overwrite)
-    path = folder.as_path(path, "movie.zarr").absolute()
+    path = folder.as_path(path, "movie.zarr")
     options = {"axes": axes, "array": array, "select": select}
     source = _open(movie, pixel_size=pixel_size, frame_time=frame_time, **options)
     for origin in filter(None, [source.encoding.get("source")]):
@@ -97,7 +97,7 @@ def ingest(
     root = _begun(path, source, layout, stated, resume)
     copy(source, layout, folder.unfinished(path))
     root.attrs["complete"] = True
-    return folder.finish(path)
+    return folder.finish(path, KIND, overwrite)
 
 
 def _open(movie: Any, **keywords: Any) -> xr.DataArray:

@@ -107,6 +107,8 @@ class Plan:
     def _fitting(self, room: int) -> int:
         """Frames in a chunk with which it fits; what is no chunk as it was read stays as it is."""
         rest = self.memory - self.chunk_memory
+        if not self.chunk_memory or not self.memory:
+            return 0
         share = (room - rest) / self.chunk_memory if rest < room else room / self.memory
         return int(0.9 * self.frames * max(0.0, share))
 

@@ -11,13 +11,16 @@ from smlm_dask.movie import check_movie
 
 __all__ = ["preview"]
 
+ENOUGH = 3  # chunks that a movie must give to be taken by chunks
+
 
 def preview(movie: xr.DataArray, /, *, every: int = 10, window: int = 200) -> xr.DataArray:
     """Take every so many windows of a movie, for a first look with any block.
 
     Windows of neighbouring frames, and not single ones: noise is told from light by frames that follow each
-    other. Where chunks are whole windows they are taken whole, so that nothing is read in vain. For a range
-    of frames slice the movie: ``movie[:2000]``, or ``movie.sel(frame=slice(5000, 7000))``.
+    other. Where chunks are whole windows, all alike and many, they are taken whole, so that nothing is read
+    in vain. For a range of frames slice the movie: ``movie[:2000]``, or
+    ``movie.sel(frame=slice(5000, 7000))``.
 
     Parameters
     ----------
@@ -53,8 +56,9 @@ def preview(movie: xr.DataArray, /, *, every: int = 10, window: int = 200) -> xr
     every = whole_number("every", every, at_least=1)
     window = whole_number("window", window, at_least=1)
     data = _graph.movie_data(movie)
-    size = max(data.chunks[0])
-    step = size if size % window == 0 else window
+    size, count = data.chunks[0][0], data.numblocks[0]
+    even = size % window == 0 and set(data.chunks[0][:-1]) <= {size}
+    step = size if even and count >= ENOUGH * every else window
     spans = [(b, min(b + step, len(movie))) for b in range(0, len(movie), every * step)]
     frames = np.concatenate([np.arange(*span) for span in spans])
     place = movie.coords.to_dataset().isel(frame=frames)

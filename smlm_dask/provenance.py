@@ -8,12 +8,12 @@ by the other.
 from __future__ import annotations
 
 import json
+import zlib
 from collections.abc import Iterable, Mapping
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import xarray as xr
 import zarr
 
@@ -32,11 +32,26 @@ def describe(results: Mapping[str, xr.Dataset], path: Path) -> dict[str, Any]:
     """
     values = {f"{g}/{n}": v.data for g, d in results.items() for n, v in d.variables.items()}
     lazy = [value for value in values.values() if _graph.is_lazy(value)]
+    names = {f"{g}/{n}": _name(d, n) for g, d in results.items() for n in d.variables}
     return {
         "version": version("smlm-dask"),
         "sources": {p: s for p, s in _sources(_graph.origins(lazy)).items() if Path(p) != path},
-        "names": {name: _graph.identity(value) for name, value in values.items()},
+        "names": {name: names[name] for name in sorted(names)},
     }
+
+
+def _name(dataset: xr.Dataset, key: Any) -> str:
+    """All that decides a variable: its numbers, their shape and type, what it is called and said to be."""
+    variable = dataset.variables[key]
+    about = (
+        variable.dims,
+        variable.shape,
+        variable.dtype.str,
+        variable.chunks,
+        key in dataset.coords,
+    )
+    attrs = sorted((str(name), str(value)) for name, value in variable.attrs.items())
+    return _graph.identity((_graph.identity(variable.data), about, attrs))
 
 
 def changed(sources: Mapping[str, Any]) -> list[str]:
@@ -57,18 +72,29 @@ def _sources(origins: Iterable[Any]) -> dict[str, Any]:
 
 def _path(origin: Any) -> str | None:
     """Of an array that the user opened."""
+    if (file := getattr(getattr(origin, "file", None), "filename", None)) is not None:
+        return str(Path(file).absolute())  # of h5py
     origin = getattr(origin, "_array", origin)  # xarray's, of a zarr array
     if isinstance(origin, zarr.Array):
         root = getattr(origin.store, "root", None)
         return None if root is None else str(Path(root).absolute())
-    if isinstance(origin, np.memmap) and origin.filename is not None:
-        return str(Path(origin.filename).absolute())
     return None
 
 
 def _stated(path: str, stamp: int) -> list[Any]:
-    """Sizes and times of change as JSON gives them back, and the stamp of a movie in several files."""
-    return [stamp, *json.loads(json.dumps(fingerprint(path)[1:]))]
+    """Sizes and times of change as JSON gives them back, and the stamp of a movie in several files.
+
+    A folder, as that of a zarr store, keeps its own when a file in it changes.
+    """
+    return [stamp, *json.loads(json.dumps(fingerprint(path)[1:])), *_inside(Path(path))]
+
+
+def _inside(path: Path) -> list[int]:
+    if not path.is_dir():
+        return []
+    files = [(str(file), file.stat()) for file in path.rglob("*") if file.is_file()]
+    states = sorted((name, state.st_size, state.st_mtime_ns) for name, state in files)
+    return [zlib.crc32(repr(states).encode("utf-8", "surrogateescape"))]
 
 
 def _now(path: str, stamp: int) -> list[Any]:

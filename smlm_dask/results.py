@@ -17,6 +17,7 @@ from smlm_dask.provenance import changed
 from smlm_dask.stored import StoredArray
 
 __all__ = [
+    "CHANGED",
     "KIND",
     "RUN",
     "arrays_of",
@@ -32,6 +33,8 @@ __all__ = [
 KIND = "results"
 # Attributes of the root: what was computed, and the checksums of what describes groups and arrays.
 RUN, PARTS = "run", "parts"
+CHANGED = "not as it was written"  # of a description
+MENDED = "smlm_dask.verify names what is damaged, smlm_dask.repair computes it again"
 
 
 def open_results(path: str | Path, *, partial: bool = False) -> xr.DataTree:
@@ -60,13 +63,13 @@ def open_results(path: str | Path, *, partial: bool = False) -> xr.DataTree:
     if flag("partial", partial) and folder.marked(path, KIND) is None:
         path = folder.unfinished(path)
     root = root_of(path)
-    if not partial:
+    if not (partial and is_framed(root)):
         check_ended(root, path)
     try:
         arrays = arrays_of(path)
         gone = [name for name, array in arrays.items() if array.missing()]
         if not partial:
-            _check_whole(root, path, lost_parts(root, path) + gone)
+            _check_whole(root, path, lost_parts(path) + gone)
         tree = xr.open_datatree(path, engine="zarr", consolidated=False, chunks={})
     except StoreError:
         raise
@@ -97,7 +100,7 @@ def arrays_of(path: Path) -> dict[str, StoredArray]:
     with zarr.config.set({"array.write_empty_chunks": True}):
         root = zarr.open_group(path, mode="r+")
         sums: Any = root.attrs[PARTS]
-        found = {name: root[name] for name in set(sums) - set(lost_parts(root, path))}
+        found = {name: root[name] for name in set(sums) - set(lost_parts(path))}
     return {n: StoredArray(path, n, a) for n, a in found.items() if isinstance(a, zarr.Array)}
 
 
@@ -113,11 +116,19 @@ def is_framed(root: zarr.Group) -> bool:
     return PARTS in root.attrs
 
 
-def complete(path: Path) -> None:
-    """Write down that all is there, if it is."""
+def complete(path: Path, begun: str) -> None:
+    """Write down that all is there, if it is, and if it is still what was begun."""
+    root = folder.marked(path, KIND)
+    if root is None or root.attrs.get(folder.BEGUN) != begun:
+        raise StoreError(
+            str(path),
+            got="the work of another run, which began in the same place",
+            wanted="one at a time",
+            fix="wait for it, or another path",
+        )
     lost = [f"{n} {i}" for n, array in arrays_of(path).items() for i in array.missing()]
-    if lost:
-        raise _damaged(path, lost)
+    if lost := lost_parts(path) + lost:
+        raise _damaged(path, lost, "store again, which goes on with what is missing")
     zarr.open_group(path, mode="r+").attrs["complete"] = True
 
 
@@ -127,7 +138,7 @@ def _sum(file: Path) -> int | None:
 
 def check_ended(root: zarr.Group, path: Path) -> None:
     """Refuse what was never complete."""
-    if root.attrs.get("complete") is not True:
+    if root.attrs.get("complete") is not True or not is_framed(root):
         raise _unended(path)
 
 
@@ -140,9 +151,9 @@ def _unended(path: Path) -> StoreError:
     )
 
 
-def lost_parts(root: zarr.Group, path: Path) -> list[str]:
+def lost_parts(path: Path) -> list[str]:
     """Groups and arrays whose description is gone, or another one than was written."""
-    sums: Any = root.attrs[PARTS]
+    sums: Any = zarr.open_group(path, mode="r").attrs[PARTS]
     return [n for n, was in sums.items() if _sum(path / n / "zarr.json") != was]
 
 
@@ -159,23 +170,33 @@ def _check_whole(root: zarr.Group, path: Path, lost: list[str]) -> None:
         )
 
 
-def _damaged(path: Path, what: object) -> StoreError:
+def _damaged(path: Path, what: object, fix: str = MENDED) -> StoreError:
     lost = f"a store that lost parts of {shown(what)}"
     return StoreError(
         str(path),
         got=f"{type(what).__name__}: {what}" if isinstance(what, Exception) else lost,
         wanted="all that was written, undamaged",
-        fix="smlm_dask.verify names what is damaged, smlm_dask.repair computes it again",
+        fix=fix,
     )
 
 
 def _with_gaps(tree: xr.DataTree, arrays: Mapping[str, StoredArray]) -> xr.DataTree:
-    """NaN where a chunk is missing, which zarr would read as its fill value."""
+    """NaN where a chunk is missing, which zarr would read as its fill value.
+
+    An index, and words, have no NaN: they are left out.
+    """
     groups = {name: child.to_dataset() for name, child in tree.children.items()}
     for name, array in arrays.items():
         group, key = name.split("/")
         missing = array.missing()
-        if missing and key in groups[group].data_vars:
-            variable = groups[group][key]
-            groups[group][key] = variable.copy(data=_graph.gaps(variable.data, missing))
-    return xr.DataTree.from_dict(groups)
+        if not missing or key not in groups.get(group, {}):
+            continue
+        variable = groups[group].variables[key]
+        if key in groups[group].indexes or variable.dtype.kind not in "biufcmM":
+            groups[group] = groups[group].drop_vars(key)
+            continue
+        data = _graph.gaps(_graph.from_array(variable.data), missing)
+        groups[group][key] = xr.Variable(variable.dims, data, variable.attrs)
+    opened = xr.DataTree.from_dict(groups)
+    opened.attrs = tree.attrs
+    return opened

@@ -114,7 +114,7 @@ class Target:
         """Write a shard, read it back, and give it its name if it is the same."""
         unnamed, named = self.file(UNVERIFIED, index), self.file(MOVIE, index)
         try:
-            box = box_of(self.array, index, block)
+            box = box_of(self.array, index)
             self.array[box] = block
             flush(unnamed)
             self._check(box, block, named)

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import re
+import shutil
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import xarray as xr
 import zarr
 
@@ -14,13 +16,24 @@ from smlm_dask import _graph, folder
 from smlm_dask.check import flag, shown
 from smlm_dask.errors import StoreError
 from smlm_dask.provenance import describe
-from smlm_dask.results import KIND, RUN, arrays_of, complete, frame, is_framed
-from smlm_dask.stored import compressors
+from smlm_dask.results import CHANGED, KIND, RUN, arrays_of, complete, frame, is_framed, lost_parts
+from smlm_dask.stored import compressors, flush
 
-__all__ = ["Results", "check_same", "even_datasets", "lazy_arrays", "store", "write_frame"]
+__all__ = ["Results", "check_same", "even_datasets", "lazy_arrays", "mend_frame", "store"]
 
 NAME = re.compile(r"[A-Za-z0-9_-][A-Za-z0-9_.-]{0,63}")
 LEVEL = 3  # of zstd
+# Attributes by which xarray and others make other numbers of those that are stored.
+RESERVED = {
+    "scale_factor",
+    "add_offset",
+    "_FillValue",
+    "missing_value",
+    "_Unsigned",
+    "coordinates",
+    "dtype",
+}
+TIME = re.compile(r"\bsince\b|^(days|hours|minutes|(milli|micro|nano)?seconds)$")
 # What surely does not fit: numbers with noise shrink to three quarters. A disk that is full in the end is
 # an error too, and what was written is kept.
 LEAST_STORED = 0.5
@@ -62,40 +75,70 @@ def store(
         ``path.part``, other results were begun there, ``path`` lies in the movie, the disk has too little
         space, nothing can be written there, or a result is not made of numbers and plain attributes.
     """
-    path, results = folder.as_path(path, "results.zarr").absolute(), even_datasets(results)
+    path, results = folder.as_path(path, "results.zarr"), even_datasets(results)
     resume, overwrite = flag("resume", resume), flag("overwrite", overwrite)
     folder.check_target(path, KIND, overwrite)
     run = describe(results, path)
     for source in run["sources"]:
         folder.check_apart(source, path)
-    part = _begun(path, results, run, resume)
+    part, begun = _begun(path, results, run, resume)
     arrays = arrays_of(part)
     jobs = [arrays[name].job(data) for name, data in lazy_arrays(results)]
     folder.check_space(part, int(LEAST_STORED * sum(map(_bytes, jobs))))
     _graph.write(*jobs)
-    complete(part)
-    return folder.finish(path)
+    complete(part, begun)
+    return folder.finish(path, KIND, overwrite)
 
 
 def _bytes(job: _graph.Job) -> float:
     return job.data.nbytes * len(job.wanted) / max(1, job.data.npartitions)
 
 
-def _begun(path: Path, results: Mapping[str, xr.Dataset], run: Any, resume: bool) -> Path:
-    """The unfinished store with all but its chunks: the one that is there, or a new one."""
+def _begun(
+    path: Path, results: Mapping[str, xr.Dataset], run: Any, resume: bool
+) -> tuple[Path, str]:
+    """The unfinished store with all but its chunks, the one that is there or a new one, and its mark."""
     part = folder.unfinished(path)
     root = folder.marked(part, KIND) if resume else None
     if root is not None and is_framed(root):
-        check_same(part, root.attrs.get(RUN), run)
-        return part
-    folder.begin(path, KIND)
-    for name, dataset in results.items():
-        write_frame(dataset, part, name)
-    frame(part, run)
-    return part
+        check_same(
+            part, root.attrs.get(RUN), run, "resume=False (--fresh) to begin again, or another path"
+        )
+        mend_frame(results, part)
+    else:
+        root = folder.begin(path, KIND)
+        for name, dataset in results.items():
+            _write_frame(dataset, part, name)
+        frame(part, run)
+    return part, str(root.attrs[folder.BEGUN])
 
 
-def check_same(where: Path, found: Any, run: Mapping[str, Any]) -> None:
+def mend_frame(results: Mapping[str, xr.Dataset], path: Path) -> list[tuple[str, Any, str]]:
+    """Write again what is damaged of all that is no chunk of a lazy array; what it was."""
+    lazy = {name for name, _ in lazy_arrays(results)}
+    lost: list[tuple[str, Any, str]] = [(n, None, CHANGED) for n in lost_parts(path)]
+    for name, array in arrays_of(path).items():
+        if name not in lazy:
+            lost += [(name, i, fault) for i in array.places if (fault := array.fault(i))]
+    for group in {name.split("/")[0] for name, _, _ in lost}:
+        _write_again(results[group], path, group)
+    return lost
+
+
+def _write_again(dataset: xr.Dataset, path: Path, name: str) -> None:
+    """The frame of a group beside the chunks that are there."""
+    spare = path.with_name(path.name + ".frame")
+    shutil.rmtree(spare, ignore_errors=True)
+    zarr.open_group(spare, mode="w")
+    _write_frame(dataset, spare, name)
+    for file in [file for file in (spare / name).rglob("*") if file.is_file()]:
+        target = path / file.relative_to(spare)
+        target.parent.mkdir(parents=True, exist_ok=True)
+        file.replace(target)
+    shutil.rmtree(spare)
+
+
+def check_same(where: Path, found: Any, run: Mapping[str, Any], fix: str) -> None:
     """Half of the chunks would be of another movie, or of another version of a kernel."""
     there = found if isinstance(found, dict) else {}
     other = [word for part in run for word in _differing(there.get(part), run[part])]
@@ -104,7 +147,7 @@ def check_same(where: Path, found: Any, run: Mapping[str, Any]) -> None:
             str(where),
             got=f"other results, which differ in {shown(other)}",
             wanted="those of the same movie, parameters and version",
-            fix="resume=False (--fresh) to begin again, or another path",
+            fix=fix,
         )
 
 
@@ -122,6 +165,9 @@ def even_datasets(results: Results) -> dict[str, xr.Dataset]:
     """A Dataset for each name, every lazy variable in chunks of one size, as zarr stores them."""
     datasets = _datasets(results)
     _check_names(datasets)
+    for name, dataset in datasets.items():
+        for key, variable in dataset.variables.items():
+            _check_variable(f"{name}/{key}", variable)
     return {name: _even(dataset) for name, dataset in datasets.items()}
 
 
@@ -164,6 +210,23 @@ def _check_names(results: Mapping[str, xr.Dataset]) -> None:
         )
 
 
+def _check_variable(name: str, variable: xr.Variable) -> None:
+    """Refuse what would come back as other numbers, or not at all."""
+    told = RESERVED & {str(attribute) for attribute in variable.attrs}
+    units, kind = str(variable.attrs.get("units", "")), variable.dtype.kind
+    if told or (kind in "iufb" and TIME.search(units)):
+        got = f"the attribute {min(told)!r}" if told else f"units {units!r}"
+        wanted = "numbers that stand for themselves: programs that read zarr would decode them"
+        fix = "decode them (xr.decode_cf), or leave the attribute out"
+    elif kind == "M" and np.datetime_data(variable.dtype)[0] != "ns":
+        got, wanted, fix = str(variable.dtype), "nanoseconds", 'astype("M8[ns]")'
+    elif _graph.is_lazy(variable.data) and not _graph.is_sized(variable.data.chunks):
+        got, wanted, fix = "chunks of unknown sizes", "a shape", "compute it before"
+    else:
+        return
+    raise StoreError(f"variable {name!r}", got=got, wanted=wanted, fix=fix)
+
+
 def _even(dataset: xr.Dataset) -> xr.Dataset:
     changed = {
         n: xr.Variable(v.dims, _graph.even(v.data), v.attrs, v.encoding)
@@ -182,7 +245,7 @@ def lazy_arrays(results: Mapping[str, xr.Dataset]) -> Iterator[tuple[str, _graph
                 yield f"{group}/{name}", variable.data
 
 
-def write_frame(dataset: xr.Dataset, path: Path, name: str) -> None:
+def _write_frame(dataset: xr.Dataset, path: Path, name: str) -> None:
     """Write what is in memory and the frame of what is not."""
     codecs = {"compressors": compressors("zstd", LEVEL)}
     clean = dataset.drop_encoding()
@@ -191,6 +254,9 @@ def write_frame(dataset: xr.Dataset, path: Path, name: str) -> None:
     try:
         with zarr.config.set({"array.write_empty_chunks": True}):
             clean.to_zarr(path, group=name, encoding=encoding, **options)
+        for file in (path / name).rglob("*"):
+            if file.is_file():
+                flush(file)
     except (TypeError, ValueError, NotImplementedError) as error:
         raise StoreError(
             f"result {name!r}",

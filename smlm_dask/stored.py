@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import itertools
 import os
 from dataclasses import dataclass
 from pathlib import Path
@@ -33,10 +32,10 @@ def flush(path: Path) -> None:
         os.fsync(file.fileno())
 
 
-def box_of(array: zarr.Array[Any], index: Index, block: NDArray[Any]) -> tuple[slice, ...]:
-    """Where a block lies in its array, which has a file for each."""
-    begins = (i * n for i, n in zip(index, array.shards or array.chunks, strict=True))
-    return tuple(slice(b, b + n) for b, n in zip(begins, block.shape, strict=True))
+def box_of(array: zarr.Array[Any], index: Index) -> tuple[slice, ...]:
+    """Where the file of this number lies in its array."""
+    grid = zip(index, array.shards or array.chunks, array.shape, strict=True)
+    return tuple(slice(i * n, min((i + 1) * n, end), 1) for i, n, end in grid)
 
 
 def unwritten(path: Path, nbytes: int, error: OSError) -> StoreError:
@@ -86,16 +85,24 @@ class StoredArray:
         """Why a chunk cannot be read, or None."""
         if not self.is_there(index):
             return "missing"
-        sizes = self.array.shards or self.array.chunks
-        begin = tuple(i * n for i, n in zip(index, sizes, strict=True))
-        ends = tuple(min(b + n, s) for b, n, s in zip(begin, sizes, self.array.shape, strict=True))
         try:
-            CheckedArray(str(self.root), self.name, self.array)[
-                tuple(map(slice, begin, ends, itertools.repeat(1)))
-            ]
+            CheckedArray(str(self.root), self.name, self.array)[box_of(self.array, index)]
         except SourceCorruptError as error:
             return error.got
         return None
+
+    def box(self, index: Index, block: NDArray[Any]) -> tuple[slice, ...]:
+        """Where a block lies; a ``StoreError`` if it is not what the graph said."""
+        box = box_of(self.array, index)
+        shape = tuple(part.stop - part.start for part in box)
+        if block.shape != shape or not np.can_cast(block.dtype, self.array.dtype, "same_kind"):
+            raise StoreError(
+                f"chunk {index} of {self.name}",
+                got=f"{block.dtype} of shape {block.shape}",
+                wanted=f"{self.array.dtype} of shape {shape}, as the array said before it was computed",
+                fix="tell dask the true shape and dtype, e.g. map_blocks(..., chunks=, dtype=)",
+            )
+        return box
 
     def job(self, data: _graph.Array) -> _graph.Job:
         """What is still to be written of ``data``."""
@@ -104,7 +111,7 @@ class StoredArray:
     def __call__(self, index: Index, block: NDArray[Any]) -> None:
         """Write a chunk."""
         try:
-            self.array[box_of(self.array, index, block)] = block
+            self.array[self.box(index, block)] = block
             flush(self.file(index))
         except OSError as error:
             raise unwritten(self.file(index), block.nbytes, error) from error

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import shutil
 from pathlib import Path
 from typing import Any
 
@@ -10,8 +9,9 @@ import pandas as pd
 
 from smlm_dask import _graph, folder
 from smlm_dask.provenance import describe
-from smlm_dask.results import RUN, arrays_of, check_ended, complete, frame, lost_parts, root_of
-from smlm_dask.store import Results, check_same, even_datasets, lazy_arrays, write_frame
+from smlm_dask.results import CHANGED, RUN, arrays_of, check_ended, complete, lost_parts, root_of
+from smlm_dask.store import Results, check_same, even_datasets, lazy_arrays, mend_frame
+from smlm_dask.stored import unwritten
 
 __all__ = ["repair", "verify"]
 
@@ -38,8 +38,7 @@ def verify(path: str | Path) -> pd.DataFrame:
     path = folder.as_path(path, "results.zarr")
     root = root_of(path)
     check_ended(root, path)
-    lost = lost_parts(root, path)
-    faults: list[tuple[str, Any, str]] = [(name, None, "not as it was written") for name in lost]
+    faults: list[tuple[str, Any, str]] = [(name, None, CHANGED) for name in lost_parts(path)]
     for name, array in arrays_of(path).items():
         found = zip(array.places, _graph.each(array.fault, array.places), strict=True)
         faults += [(name, index, fault) for index, fault in found if fault]
@@ -66,20 +65,20 @@ def repair(results: Results, path: str | Path) -> pd.DataFrame:
     StoreError
         No results are there, their writing did not end, or they are others than ``results``.
     """
-    path, results = folder.as_path(path, "results.zarr").absolute(), even_datasets(results)
-    faults = verify(path)
-    run = describe(results, path)
-    check_same(path, root_of(path).attrs.get(RUN), run)
-    lazy = dict(lazy_arrays(results))
-    # What is no chunk of a lazy array was written with the frame of its group.
-    framed = faults.chunk.isna() | ~faults.array.isin(lazy)
-    for group in {name.split("/")[0] for name in faults.array[framed]}:
-        shutil.rmtree(path / group)
-        write_frame(results[group], path, group)
-    frame(path, run)
-    arrays = arrays_of(path)
-    for name, index in zip(faults.array[~framed], faults.chunk[~framed], strict=True):
-        arrays[name].file(index).unlink(missing_ok=True)
+    path, results = folder.as_path(path, "results.zarr"), even_datasets(results)
+    faults, root = verify(path), root_of(path)
+    run, fix = describe(results, path), "store again with overwrite=True"
+    check_same(path, root.attrs.get(RUN), run, fix)
+    if faults.empty:
+        return faults
+    try:
+        mend_frame(results, path)
+        arrays, lazy = arrays_of(path), dict(lazy_arrays(results))
+        for name, index, _ in faults.itertuples(index=False):
+            if name in lazy and index is not None:
+                arrays[name].file(index).unlink(missing_ok=True)
+    except OSError as error:
+        raise unwritten(path, 0, error) from error
     _graph.write(*(arrays[name].job(data) for name, data in lazy.items()))
-    complete(path)
+    complete(path, str(root.attrs[folder.BEGUN]))
     return faults

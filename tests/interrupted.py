@@ -19,7 +19,7 @@ WINDOWS, WINDOW, SIDE, THREADS = 80, 10, 16, 2
 SECONDS = 0.02  # for each chunk: time to be killed in
 
 
-def build(folder: Path) -> dict[str, xr.Dataset]:
+def build(folder: Path, seconds: float = SECONDS) -> dict[str, xr.Dataset]:
     """The background of a movie of 80 windows, each read in a task that writes a byte to the log."""
     path = folder / "movie.npy"
     if not path.exists():
@@ -27,12 +27,14 @@ def build(folder: Path) -> dict[str, xr.Dataset]:
         np.save(path, rng.poisson(50, (WINDOWS * WINDOW, SIDE, SIDE)).astype("u2"))
     movie = smlm.open_movie(path, pixel_size=100, chunks=WINDOW)
     log = str(folder / "log")
-    logged = movie.copy(data=da.map_blocks(_logged, movie.data, log, meta=movie.data._meta))
+    logged = movie.copy(
+        data=da.map_blocks(_logged, movie.data, log, seconds, meta=movie.data._meta)
+    )
     return {"background": smlm.background_sparse_median(logged, window=WINDOW)}
 
 
-def _logged(block: NDArray[Any], log: str) -> NDArray[Any]:
-    time.sleep(SECONDS)
+def _logged(block: NDArray[Any], log: str, seconds: float) -> NDArray[Any]:
+    time.sleep(seconds)
     file = os.open(log, os.O_WRONLY | os.O_APPEND | os.O_CREAT)
     os.write(file, b".")
     os.close(file)

@@ -14,15 +14,14 @@ EVERY = 3
 
 
 @pytest.mark.parametrize(
-    ("chunks", "step"), [(200, 200), (400, 400), (70, 200), (1000, 1000), (5000, 200)]
+    ("chunks", "window", "step"),
+    [(200, 200, 200), (40, 20, 40), (400, 200, 200), (70, 200, 200), (5000, 200, 200)],
 )
-def test_windows_keep_their_samples_numbers_and_times(chunks: int, step: int) -> None:
+def test_windows_keep_their_samples_numbers_and_times(chunks: int, window: int, step: int) -> None:
     values = np.random.default_rng(0).integers(0, 9000, (1750, 4, 5)).astype("u2")
     movie = smlm.as_movie(values, pixel_size=100, frame_time=0.5, chunks=chunks)
-    found = (
-        smlm.preview(movie[10:], every=EVERY) if chunks == 70 else smlm.preview(movie, every=EVERY)
-    )
     first = 10 if chunks == 70 else 0
+    found = smlm.preview(movie[first:], every=EVERY, window=window)
     wanted = np.arange(first, 1750)[(np.arange(1750 - first) // step) % EVERY == 0]
     np.testing.assert_array_equal(found, values[wanted])
     np.testing.assert_array_equal(found.frame, wanted)

@@ -2,6 +2,8 @@
 
 import shutil
 
+import dask
+import dask.array as da
 import numpy as np
 import pytest
 import xarray as xr
@@ -170,7 +172,9 @@ def test_paths_that_are_no_folder_here(path):
 
 @pytest.mark.parametrize("path", [".", "", "/"])
 def test_folders_that_are_there(path):
-    with pytest.raises(StoreError, match="something there already"):
+    with pytest.raises(
+        StoreError, match=r"something there already|wanted a folder on this machine"
+    ):
         smlm.store({"a": smlm.as_camera(1.0)}, path, overwrite=True)
 
 
@@ -211,7 +215,7 @@ GROUP = '{"zarr_format": 3, "node_type": "group", "attributes": %s}'
         (GROUP % "[1]", "no store of results"),
         (GROUP % '{"smlm_dask": "results"}', "did not end"),
         (GROUP % '{"smlm_dask": "results", "complete": "no"}', "did not end"),
-        (GROUP % '{"smlm_dask": "results", "complete": true}', "undamaged"),
+        (GROUP % '{"smlm_dask": "results", "complete": true}', "did not end"),
         (GROUP % '{"smlm_dask": "results", "complete": true, "parts": 3}', "undamaged"),
     ],
 )
@@ -244,4 +248,151 @@ def test_a_store_that_lost_a_part_does_not_open(what, whole, tmp_path):
     assert len(smlm.open_results(path).children) == 3
     DAMAGE[what](path)
     with pytest.raises(StoreError, match="undamaged"):
+        smlm.open_results(path)
+
+
+# ------------------------------------------------------------------ what others do meanwhile, or did
+
+
+def line(block=None, **attrs):
+    """A lazy result of eight numbers in four chunks."""
+    x = da.from_array(np.arange(8.0), 2)
+    x = x if block is None else x.map_blocks(block, dtype="f8", meta=np.empty(0))
+    return {"r": xr.Dataset({"v": ("x", x, attrs)})}
+
+
+def begin(results, path, monkeypatch):
+    """Write the frame, and be interrupted."""
+
+    def stop(*_):
+        raise KeyboardInterrupt
+
+    with monkeypatch.context() as patch:
+        patch.setattr("smlm_dask._graph.write", stop)
+        with pytest.raises(KeyboardInterrupt):
+            smlm.store(results, path)
+
+
+def test_a_folder_that_came_meanwhile_is_not_removed(tmp_path):
+    def come(block):
+        (tmp_path / "r.zarr").mkdir(exist_ok=True)
+        (tmp_path / "r.zarr" / "precious.txt").write_text("years of work")
+        return block
+
+    with pytest.raises(StoreError, match="something there already"):
+        smlm.store(line(come), tmp_path / "r.zarr")
+    assert (tmp_path / "r.zarr" / "precious.txt").read_text() == "years of work"
+
+
+def test_two_runs_to_one_place_do_not_mix(tmp_path):
+    begun = []
+
+    def other(block):
+        if not begun:
+            begun.append(True)
+            smlm.store(line(lambda b: b + 100), tmp_path / "r.zarr", resume=False)
+        return block
+
+    with dask.config.set(scheduler="sync"), pytest.raises(StoreError, match=r"another run|already"):
+        smlm.store(line(other), tmp_path / "r.zarr")
+    kept = smlm.open_results(tmp_path / "r.zarr")["r"]["v"]
+    np.testing.assert_array_equal(kept, np.arange(8.0) + 100)
+
+
+@pytest.mark.parametrize(
+    "attrs",
+    [
+        {"scale_factor": 2.0},
+        {"add_offset": 5},
+        {"_FillValue": 3.0},
+        {"units": "days since 2000-01-01"},
+    ],
+)
+def test_attributes_that_make_other_numbers_are_refused(attrs, tmp_path):
+    with pytest.raises(StoreError, match="variable 'r/v'"):
+        smlm.store(line(**attrs), tmp_path / "r.zarr")
+
+
+@pytest.mark.parametrize("block", [lambda b: b[:1], lambda b: np.repeat(b, 2), lambda b: b[None]])
+def test_a_block_that_is_not_what_the_graph_said(block, tmp_path):
+    with pytest.raises(StoreError, match=r"chunk \(\d,\) of r/v: got float64 of shape"):
+        smlm.store(line(block), tmp_path / "r.zarr")
+
+
+def test_unknown_sizes_are_refused(tmp_path):
+    x = da.from_array(np.arange(8.0), 2)
+    with pytest.raises(StoreError, match="chunks of unknown sizes"):
+        smlm.store({"r": xr.Dataset({"v": ("x", x[x > 3])})}, tmp_path / "r.zarr")
+
+
+def test_the_home_folder_is_one_place(tmp_path, monkeypatch):
+    monkeypatch.setenv("HOME", str(tmp_path))
+    assert smlm.store(line(), "~/r.zarr") == tmp_path / "r.zarr"
+    assert float(smlm.open_results("~/r.zarr")["r"]["v"][3]) == 3
+
+
+def test_partial_results_have_gaps_of_every_kind(tmp_path):
+    types = ["i8", "f4", "?", "c8", "M8[ns]"]
+    lazy = {f"v{i}": da.from_array(np.arange(6).astype(t), 2) for i, t in enumerate(types)}
+    data = {n: ("x", a) for n, a in lazy.items()} | {"s": ((), da.zeros((), chunks=()))}
+    coords = {"x": np.arange(6), "t": ("x", lazy["v0"])}
+    path = smlm.store({"r": xr.Dataset(data, coords)}, tmp_path / "r.zarr")
+    for name in (*lazy, "t"):
+        (path / "r" / name / "c" / "1").unlink()
+    (path / "r" / "s" / "c").unlink()
+    (path / "r" / "x" / "c" / "0").unlink()
+    found = smlm.open_results(path, partial=True)["r"].to_dataset().compute()
+    for name in (*lazy, "t"):
+        assert found[name].isnull().to_numpy().tolist() == [False, False, True, True, False, False]
+    assert np.isnan(found["s"])
+    assert "x" not in found.coords
+
+
+def test_a_damaged_coordinate_costs_no_chunk_of_the_others(tmp_path):
+    calls = []
+
+    def counted(block):
+        calls.append(1)
+        return block
+
+    results = line(counted)
+    results["r"] = results["r"].assign_coords(x=np.arange(8))
+    path = smlm.store(results, tmp_path / "r.zarr")
+    (path / "r" / "x" / "c" / "0").unlink()
+    calls.clear()
+    assert len(smlm.repair(results, path)) == 1
+    assert smlm.verify(path).empty
+    assert calls == []
+
+
+@pytest.mark.parametrize("lost", ["r/v/zarr.json", "r/zarr.json", "r/x/c/0"])
+def test_a_frame_that_was_lost_is_written_again(lost, tmp_path, monkeypatch):
+    results = line()
+    results["r"] = results["r"].assign_coords(x=np.arange(8))
+
+    begin(results, tmp_path / "r.zarr", monkeypatch)
+    (tmp_path / "r.zarr.part" / lost).write_bytes(b"")
+    path = smlm.store(results, tmp_path / "r.zarr")
+    xr.testing.assert_identical(
+        smlm.open_results(path)["r"].to_dataset().compute(), results["r"].compute()
+    )
+
+
+def test_what_a_variable_is_said_to_be_is_part_of_what_it_is(tmp_path, monkeypatch):
+    begin(line(note="old"), tmp_path / "r.zarr", monkeypatch)
+    with pytest.raises(StoreError, match=r"which differ in \['r/v'\]"):
+        smlm.store(line(note="new"), tmp_path / "r.zarr")
+
+
+def test_a_zarr_movie_that_was_rewritten_in_place_is_stale(tmp_path):
+    frames = np.random.default_rng(0).poisson(50, (40, 8, 8)).astype("u2")
+    stored = zarr.create_array(
+        tmp_path / "m.zarr", shape=frames.shape, chunks=(10, 8, 8), dtype="u2"
+    )
+    stored[:] = frames
+    movie = smlm.open_movie(tmp_path / "m.zarr", pixel_size=100)
+    path = smlm.store({"b": smlm.background_sparse_median(movie, window=10)}, tmp_path / "r.zarr")
+    smlm.open_results(path)
+    stored[:] = frames + 1000
+    with pytest.raises(StoreError, match=r"m\.zarr as it was before it changed"):
         smlm.open_results(path)

@@ -177,14 +177,15 @@ def gaps(data: Array, missing: Sequence[tuple[int, ...]]) -> Array:
     """``data`` with NaN in the blocks that are missing, which are not computed."""
     there = np.ones(data.numblocks, "?")
     there[tuple(np.transpose(missing))] = False
-    dtype = data.dtype if data.dtype.kind == "f" else np.dtype("f8")
+    dtype = data.dtype if data.dtype.kind in "fcmM" else np.dtype("f8")
     whole = da.from_array(there, chunks=1)
-    return da.map_blocks(_or_nan, data, whole, dtype=dtype, chunks=data.chunks)
+    return da.map_blocks(_or_nan, data, whole, dtype, dtype=dtype, chunks=data.chunks)
 
 
-def _or_nan(block: NDArray[Any], there: NDArray[np.bool_]) -> NDArray[Any]:
-    values = block.astype(block.dtype if block.dtype.kind == "f" else "f8")
-    return values if there.all() else np.full_like(values, np.nan)
+def _or_nan(block: NDArray[Any], there: NDArray[np.bool_], dtype: Any) -> NDArray[Any]:
+    values = block.astype(dtype)
+    gap = "NaT" if values.dtype.kind in "mM" else np.nan
+    return values if there.all() else np.full_like(values, gap)
 
 
 def copy_into(sources: Sequence[Array], targets: Sequence[Any]) -> None:

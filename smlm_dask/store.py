@@ -218,6 +218,13 @@ def _check_variable(name: str, variable: xr.Variable) -> None:
         got = f"the attribute {min(told)!r}" if told else f"units {units!r}"
         wanted = "numbers that stand for themselves: programs that read zarr would decode them"
         fix = "decode them (xr.decode_cf), or leave the attribute out"
+    elif kind in "mM" and _graph.is_lazy(variable.data):
+        # They are stored as numbers since a time that is chosen when all are known.
+        got, wanted, fix = (
+            f"{variable.dtype} that is still to compute",
+            "times",
+            "compute it before",
+        )
     elif kind == "M" and np.datetime_data(variable.dtype)[0] != "ns":
         got, wanted, fix = str(variable.dtype), "nanoseconds", 'astype("M8[ns]")'
     elif _graph.is_lazy(variable.data) and not _graph.is_sized(variable.data.chunks):

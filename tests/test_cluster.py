@@ -226,7 +226,6 @@ def check_killed(name: str, kills: int, folder: Path, seed: int = 0) -> None:
         np.testing.assert_array_equal(got[part], value, err_msg=part, strict=True)
 
 
-@pytest.mark.filterwarnings("ignore:.*socket:pytest.PytestUnraisableExceptionWarning")
 def test_a_killed_worker_does_not_show(client: Client, tmp_path: Path) -> None:
     before = set(client.scheduler_info()["workers"])
     check_killed("readme", 1, tmp_path)

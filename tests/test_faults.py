@@ -26,8 +26,6 @@ from tests import interrupted
 
 ROOT = Path(__file__).parents[1]
 Usage = namedtuple("Usage", "total used free")
-# What distributed leaves open when a peer dies.
-SOCKET = "ignore:.*socket:pytest.PytestUnraisableExceptionWarning"
 
 
 @pytest.fixture(scope="module")
@@ -94,7 +92,6 @@ def chunks(root: Path) -> list[Path]:
     return list((root / "background" / "series" / "c").rglob("0/0"))
 
 
-@pytest.mark.filterwarnings(SOCKET)
 def test_a_killed_worker_takes_little_along(place: Path, whole: Path) -> None:
     settings = {"host": "127.0.0.1", "dashboard_address": "127.0.0.1:0"}
     with LocalCluster(n_workers=2, threads_per_worker=1, **settings) as cluster, Client(cluster):

@@ -28,7 +28,7 @@ from smlm_dask.gain import estimate_gain
 from smlm_dask.ingest import ingest
 from smlm_dask.movie import check_movie, open_movie
 from smlm_dask.photons import integrate_photons
-from smlm_dask.plan import plan as _plan
+from smlm_dask.plan import plan
 from smlm_dask.preview import preview
 from smlm_dask.psf import WINDOW as PSF_WINDOW
 from smlm_dask.psf import estimate_psf
@@ -190,8 +190,10 @@ class Job:
 )
 @click.option("--overwrite", is_flag=True, help="Replace results and picture that are there.")
 @click.option("--fresh", is_flag=True, help="Begin again instead of going on with what is missing.")
-@click.option("--plan", is_flag=True, help="Tell chunks, bytes and memory, and compute nothing.")
-def run(plan: bool, **options: Any) -> None:
+@click.option(
+    "--plan", "only_plan", is_flag=True, help="Tell chunks, bytes and memory, and compute nothing."
+)
+def run(only_plan: bool, **options: Any) -> None:
     """Estimate gain, background and PSF of MOVIE, and photons at given positions.
 
     MOVIE is a zarr folder, a TIFF or a folder of them, an ND2, HDF5, DAX, SPE, Picasso raw or .npy
@@ -200,9 +202,9 @@ def run(plan: bool, **options: Any) -> None:
     --gain, and photons at --positions. Results are stored in --out, for smlm_dask.open_results.
     """
     job = Job(**options)
-    if plan:
+    if only_plan:
         movie = _part(job, _open(job))
-        click.echo(_plan(_build(job, movie, _table(job, movie))))
+        click.echo(plan(_build(job, movie, _table(job, movie))))
     else:
         _run(job)
 
@@ -276,9 +278,10 @@ def _table(job: Job, movie: xr.DataArray) -> pd.DataFrame | None:
 
 
 def _part(job: Job, movie: xr.DataArray) -> xr.DataArray:
-    part = movie if job.every == 1 else preview(movie, every=job.every, window=job.window or WINDOW)
-    if part is not movie:
-        _note(f"{len(part)} of {len(movie)} frames are taken")
+    if job.every == 1:
+        return movie
+    part = preview(movie, every=job.every, window=job.window or WINDOW)
+    _note(f"{len(part)} of {len(movie)} frames are taken")
     return part
 
 

@@ -89,7 +89,7 @@ def ingest(
     path = folder.as_path(path, "movie.zarr")
     options = {"axes": axes, "array": array, "select": select}
     source = _open(movie, pixel_size=pixel_size, frame_time=frame_time, **options)
-    for origin in filter(None, [source.encoding.get("source")]):
+    if (origin := source.encoding.get("source")) is not None:
         folder.check_apart(origin, path)
     folder.check_target(path, KIND, overwrite)
     layout = lay_out(source)

@@ -30,13 +30,12 @@ def describe(results: Mapping[str, xr.Dataset], path: Path) -> dict[str, Any]:
 
     Results that are computed from those at ``path``, and will replace them, have no source that stays.
     """
-    values = {f"{g}/{n}": v.data for g, d in results.items() for n, v in d.variables.items()}
-    lazy = [value for value in values.values() if _graph.is_lazy(value)]
-    names = {f"{g}/{n}": _name(d, n) for g, d in results.items() for n in d.variables}
+    values = [v.data for dataset in results.values() for v in dataset.variables.values()]
+    sources = _sources(_graph.origins([value for value in values if _graph.is_lazy(value)]))
     return {
         "version": version("smlm-dask"),
-        "sources": {p: s for p, s in _sources(_graph.origins(lazy)).items() if Path(p) != path},
-        "names": {name: names[name] for name in sorted(names)},
+        "sources": {p: s for p, s in sources.items() if Path(p).resolve() != path.resolve()},
+        "names": {f"{g}/{n}": _name(d, n) for g, d in results.items() for n in d.variables},
     }
 
 

@@ -14,7 +14,7 @@ from smlm_dask import _graph, folder
 from smlm_dask.check import flag, shown
 from smlm_dask.errors import StoreError
 from smlm_dask.provenance import changed
-from smlm_dask.stored import StoredArray
+from smlm_dask.stored import Index, StoredArray
 
 __all__ = [
     "CHANGED",
@@ -67,15 +67,15 @@ def open_results(path: str | Path, *, partial: bool = False) -> xr.DataTree:
         check_ended(root, path)
     try:
         arrays = arrays_of(path)
-        gone = [name for name, array in arrays.items() if array.missing()]
+        gaps = {name: lost for name, array in arrays.items() if (lost := array.missing())}
         if not partial:
-            _check_whole(root, path, lost_parts(path) + gone)
+            _check_whole(root, path, [*lost_parts(path), *gaps])
         tree = xr.open_datatree(path, engine="zarr", consolidated=False, chunks={})
     except StoreError:
         raise
     except Exception as error:  # a damaged file makes its codec raise anything at all
         raise _damaged(path, error) from error
-    return _with_gaps(tree, arrays) if gone else tree
+    return _with_gaps(tree, gaps) if gaps else tree
 
 
 def root_of(path: Path) -> zarr.Group:
@@ -126,8 +126,8 @@ def complete(path: Path, begun: str) -> None:
             wanted="one at a time",
             fix="wait for it, or another path",
         )
-    lost = [f"{n} {i}" for n, array in arrays_of(path).items() for i in array.missing()]
-    if lost := lost_parts(path) + lost:
+    chunks = [f"{n} {i}" for n, array in arrays_of(path).items() for i in array.missing()]
+    if lost := lost_parts(path) + chunks:
         raise _damaged(path, lost, "store again, which goes on with what is missing")
     zarr.open_group(path, mode="r+").attrs["complete"] = True
 
@@ -180,16 +180,15 @@ def _damaged(path: Path, what: object, fix: str = MENDED) -> StoreError:
     )
 
 
-def _with_gaps(tree: xr.DataTree, arrays: Mapping[str, StoredArray]) -> xr.DataTree:
+def _with_gaps(tree: xr.DataTree, gaps: Mapping[str, list[Index]]) -> xr.DataTree:
     """NaN where a chunk is missing, which zarr would read as its fill value.
 
     An index, and words, have no NaN: they are left out.
     """
     groups = {name: child.to_dataset() for name, child in tree.children.items()}
-    for name, array in arrays.items():
+    for name, missing in gaps.items():
         group, key = name.split("/")
-        missing = array.missing()
-        if not missing or key not in groups.get(group, {}):
+        if key not in groups.get(group, {}):
             continue
         variable = groups[group].variables[key]
         if key in groups[group].indexes or variable.dtype.kind not in "biufcmM":

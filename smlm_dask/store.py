@@ -16,8 +16,8 @@ from smlm_dask import _graph, folder
 from smlm_dask.check import flag, shown
 from smlm_dask.errors import StoreError
 from smlm_dask.provenance import describe
-from smlm_dask.results import CHANGED, KIND, RUN, arrays_of, complete, frame, is_framed, lost_parts
-from smlm_dask.stored import compressors, flush
+from smlm_dask.results import KIND, RUN, arrays_of, complete, frame, is_framed, lost_parts
+from smlm_dask.stored import compressors, flush, unwritten
 
 __all__ = ["Results", "check_same", "even_datasets", "lazy_arrays", "mend_frame", "store"]
 
@@ -113,16 +113,14 @@ def _begun(
     return part, str(root.attrs[folder.BEGUN])
 
 
-def mend_frame(results: Mapping[str, xr.Dataset], path: Path) -> list[tuple[str, Any, str]]:
-    """Write again what is damaged of all that is no chunk of a lazy array; what it was."""
-    lazy = {name for name, _ in lazy_arrays(results)}
-    lost: list[tuple[str, Any, str]] = [(n, None, CHANGED) for n in lost_parts(path)]
-    for name, array in arrays_of(path).items():
-        if name not in lazy:
-            lost += [(name, i, fault) for i in array.places if (fault := array.fault(i))]
-    for group in {name.split("/")[0] for name, _, _ in lost}:
+def mend_frame(results: Mapping[str, xr.Dataset], path: Path) -> None:
+    """Write again what is damaged of all that is no chunk of a lazy array."""
+    lazy = dict(lazy_arrays(results))
+    eager = {name: array for name, array in arrays_of(path).items() if name not in lazy}
+    lost = lost_parts(path)
+    lost += [name for name, array in eager.items() if any(map(array.fault, array.places))]
+    for group in {name.split("/")[0] for name in lost}:
         _write_again(results[group], path, group)
-    return lost
 
 
 def _write_again(dataset: xr.Dataset, path: Path, name: str) -> None:
@@ -220,11 +218,7 @@ def _check_variable(name: str, variable: xr.Variable) -> None:
         fix = "decode them (xr.decode_cf), or leave the attribute out"
     elif kind in "mM" and _graph.is_lazy(variable.data):
         # They are stored as numbers since a time that is chosen when all are known.
-        got, wanted, fix = (
-            f"{variable.dtype} that is still to compute",
-            "times",
-            "compute it before",
-        )
+        got, wanted, fix = f"{variable.dtype} still to compute", "times", "compute it before"
     elif kind == "M" and np.datetime_data(variable.dtype)[0] != "ns":
         got, wanted, fix = str(variable.dtype), "nanoseconds", 'astype("M8[ns]")'
     elif _graph.is_lazy(variable.data) and not _graph.is_sized(variable.data.chunks):
@@ -264,6 +258,8 @@ def _write_frame(dataset: xr.Dataset, path: Path, name: str) -> None:
         for file in (path / name).rglob("*"):
             if file.is_file():
                 flush(file)
+    except OSError as error:
+        raise unwritten(path / name, clean.nbytes, error) from error
     except (TypeError, ValueError, NotImplementedError) as error:
         raise StoreError(
             f"result {name!r}",

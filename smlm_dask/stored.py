@@ -16,7 +16,7 @@ from smlm_dask import _graph
 from smlm_dask.errors import SourceCorruptError, StoreError
 from smlm_dask.readers.chunk_files import CheckedArray
 
-__all__ = ["StoredArray", "box_of", "compressors", "flush", "unwritten"]
+__all__ = ["Index", "StoredArray", "box_of", "compressors", "flush", "unwritten"]
 
 Index = tuple[int, ...]
 

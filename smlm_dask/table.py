@@ -306,7 +306,8 @@ def _read_hdf5(path: Path) -> pd.DataFrame:
             )
         check_inside(str(path), name, locs)
         rows = locs[:]
-        said = file["metadata"][()] if "metadata" in file else b""
+        beside = resolve(str(path), file, "metadata")
+        said = b"" if beside is None else file[beside][()]
     table = pd.DataFrame({field: rows[field] for field in fields})
     table.attrs[METADATA] = said.decode(errors="replace") if isinstance(said, bytes) else ""
     return table

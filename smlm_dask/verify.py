@@ -78,7 +78,7 @@ def repair(results: Results, path: str | Path) -> pd.DataFrame:
             if name in lazy and index is not None:
                 arrays[name].file(index).unlink(missing_ok=True)
     except OSError as error:
-        raise unwritten(path, 0, error) from error
+        raise unwritten(path, sum(d.nbytes for d in results.values()), error) from error
     _graph.write(*(arrays[name].job(data) for name, data in lazy.items()))
     complete(path, str(root.attrs[folder.BEGUN]))
     return faults

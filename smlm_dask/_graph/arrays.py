@@ -174,7 +174,7 @@ def _one(function: Callable[[Any], Any], item: Any) -> NDArray[Any]:
 
 
 def gaps(data: Array, missing: Sequence[tuple[int, ...]]) -> Array:
-    """``data`` with NaN in the blocks that are missing, which are not computed."""
+    """``data`` with NaN in the blocks that are missing, whatever they read as."""
     there = np.ones(data.numblocks, "?")
     there[tuple(np.transpose(missing))] = False
     dtype = data.dtype if data.dtype.kind in "fcmM" else np.dtype("f8")

@@ -234,11 +234,10 @@ class _Tally:
 
     def _size(self, key: Any, node: Any, given: int, outer: Any) -> int:
         size = self.sizes.of(key, outer)
-        if (
-            words := _reduced(node)
-        ) is not None:  # sums and counts; dask tells the size of the chunk
+        axes = _reduced(node)
+        if axes is not None:  # sums and counts; dask tells the size of the chunk
             shape = self.sizes.shape(key, outer)
-            return 16 * math.prod(n for axis, n in enumerate(shape) if axis not in words)
+            return 16 * math.prod(n for axis, n in enumerate(shape) if axis not in axes)
         if size is None and node.func in SLICES:
             return int(given * self._share(node))
         return given if size is None else size

@@ -12,6 +12,8 @@ from __future__ import annotations
 
 import gc
 import json
+import os
+import subprocess
 import sys
 from collections.abc import Iterator, Mapping
 from pathlib import Path
@@ -29,6 +31,8 @@ from tests import laws
 SIDE = 256
 SMALL = 48
 BASE = 200
+# Big arrays go back to the system when they are freed.
+STEADY = {"MALLOC_MMAP_THRESHOLD_": "262144"}
 BUDGET = "32 MiB"  # one stored chunk: with the default the shortest movie would be a single window
 # The same for small frames, one task after another.
 SETTINGS = {
@@ -98,6 +102,20 @@ def peak(what: str = "VmHWM") -> int:
 def reset_peak() -> None:
     gc.collect()
     Path("/proc/self/clear_refs").write_text("5")
+
+
+def of_process(*arguments: object) -> Any:
+    """What a Python of its own prints, as JSON: what other tests have used is never all given back."""
+    run = subprocess.run(
+        [sys.executable, *map(str, arguments)],
+        cwd=Path(__file__).parents[1],
+        env=os.environ | STEADY,
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert run.returncode == 0, run.stderr
+    return json.loads(run.stdout)
 
 
 def build(name: str) -> laws.Build:

@@ -10,6 +10,7 @@ import sys
 import time
 from collections import namedtuple
 from collections.abc import Callable
+from importlib import import_module
 from pathlib import Path
 from threading import Thread
 
@@ -225,23 +226,29 @@ def test_no_flipped_bit_passes(whole: Path) -> None:
 @pytest.mark.parametrize(
     "file", ["series/zarr.json", "zarr.json", "pixel_size_x/c", "frame/c/0", "y/zarr.json"]
 )
-def test_a_damaged_description_costs_its_group(file: str, whole: Path, tmp_path: Path) -> None:
+def test_a_damaged_description_is_written_again_and_no_chunk_computed(
+    file: str, whole: Path, tmp_path: Path
+) -> None:
     path = Path(shutil.copytree(whole / "r.zarr", whole / tmp_path.name))
     flip(path / "background" / file, np.random.default_rng(len(file)))
     assert len(smlm.verify(path)) == 1
+    before = interrupted.count(whole)
     smlm.repair(interrupted.build(whole), path)
+    assert interrupted.count(whole) == before
     assert smlm.verify(path).empty
     xr.testing.assert_identical(opened(path), opened(whole / "r.zarr"))
 
 
-def test_a_chunk_that_reads_as_another_one_is_not_repaired_with_other_results(
-    whole: Path, place: Path
-) -> None:
+def test_other_results_repair_nothing(whole: Path, place: Path) -> None:
     with pytest.raises(StoreError, match=r"other results, which differ in .*background/series"):
         smlm.repair(interrupted.build(place), whole / "r.zarr")
 
 
 # ------------------------------------------------------------------ no room
+
+
+def full(path: Path) -> None:
+    raise OSError(28, "No space left on device")
 
 
 def test_too_little_space_is_told_before(place: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -255,9 +262,6 @@ def test_too_little_space_is_told_before(place: Path, monkeypatch: pytest.Monkey
 def test_a_full_disk_is_named_and_what_is_written_stays(
     place: Path, whole: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    def full(path: Path) -> None:
-        raise OSError(28, "No space left on device")
-
     begin(place, monkeypatch)
     with monkeypatch.context() as patch:
         patch.setattr(stored, "flush", full)
@@ -267,6 +271,12 @@ def test_a_full_disk_is_named_and_what_is_written_stays(
             smlm.store(interrupted.build(place), place / "r.zarr")
     smlm.store(interrupted.build(place), place / "r.zarr")
     xr.testing.assert_identical(opened(place / "r.zarr"), opened(whole / "r.zarr"))
+
+
+def test_a_disk_that_is_full_at_once_is_named(place: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(import_module("smlm_dask.store"), "flush", full)  # not the function
+    with pytest.raises(StoreError, match="No space left on device"):
+        smlm.store(interrupted.build(place), place / "r.zarr")
 
 
 @pytest.mark.parametrize("name", ["m.zarr/r.zarr", "m.zarr/movie/r.zarr", "m.zarr"])

@@ -2,11 +2,7 @@
 
 from __future__ import annotations
 
-import json
-import os
 import pickle
-import subprocess
-import sys
 import time
 from collections import Counter
 from pathlib import Path
@@ -400,24 +396,12 @@ FRAMES = (1000, 2000, 4000, 8000)
 BEYOND = (4200, 8400, 16800)
 LIMIT = 4096  # bytes a frame of 256 x 256 uint16, which is 131,072 bytes
 CHAINS = ("photons-own-gain", "photons-cleansed-own-gain", "photons-signal", "readme")
-STEADY = {
-    "MALLOC_MMAP_THRESHOLD_": "262144"
-}  # big arrays go back to the system when they are freed
 
 
 def peaks(name: str, upstream: str, frames: tuple[int, ...], threads: int) -> list[int]:
     """Peak memory for movies of so many frames, in a process of its own."""
-    command = [sys.executable, "-m", "tests.memory", name, upstream, threads, *frames]
-    run = subprocess.run(
-        [str(c) for c in command],
-        cwd=ROOT,
-        env=os.environ | STEADY,
-        capture_output=True,
-        text=True,
-        check=False,
-    )
-    assert run.returncode == 0, run.stderr
-    found: list[int] = json.loads(run.stdout)
+    arguments = "-m", "tests.memory", name, upstream, threads, *frames
+    found: list[int] = memory.of_process(*arguments)
     print(f"{name} {upstream}: peaks {[round(p / 2**20) for p in found]} MiB")
     return found
 

@@ -2,11 +2,7 @@
 
 from __future__ import annotations
 
-import json
-import os
 import re
-import subprocess
-import sys
 from typing import Any
 
 import dask
@@ -21,7 +17,7 @@ import smlm_dask as smlm
 from smlm_dask._graph import forecast
 from smlm_dask.errors import MemoryLimitError, ParameterError
 from tests import laws, memory
-from tests.test_laws import ROOT, STEADY, refuse
+from tests.test_laws import refuse
 
 every_case = pytest.mark.parametrize("name", laws.CASES)
 # The exact median of a whole movie is told with all the passes and searches it may need; few do.
@@ -138,16 +134,7 @@ def check_process(name: str, upstream: str, threads: int, n: int) -> None:
     line = (
         f"from tests import memory; memory.told_and_grown({name!r}, {upstream!r}, {threads}, {n})"
     )
-    run = subprocess.run(
-        [sys.executable, "-c", line],
-        cwd=ROOT,
-        env=os.environ | STEADY,
-        capture_output=True,
-        text=True,
-        check=False,
-    )
-    assert run.returncode == 0, run.stderr
-    told, grown = json.loads(run.stdout)
+    told, grown = memory.of_process("-c", line)
     print(f"{name} {upstream} {threads}: {told / 2**20:.0f} told, {grown / 2**20:.0f} MiB grown")
     assert 1 <= told / grown <= 2.5
 

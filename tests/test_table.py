@@ -145,6 +145,17 @@ def test_hdf5_that_leads_to_another_file(tmp_path):
         read_table(tmp_path / "link.hdf5", pixel_size=100)
 
 
+def test_hdf5_whose_words_lie_in_another_file(tmp_path):
+    path = picasso(tmp_path)
+    with h5py.File(tmp_path / "other.hdf5", "w") as file:
+        file["metadata"] = '[{"Pixelsize": 77}]'
+    with h5py.File(path, "a") as file:
+        file.pop("metadata", None)
+        file["metadata"] = h5py.ExternalLink("other.hdf5", "/metadata")
+    with pytest.raises(FormatError, match=r"link to other.hdf5"):
+        read_table(path)
+
+
 def test_hdf5_without_h5py(tmp_path, monkeypatch):
     path, real = picasso(tmp_path), builtins.__import__
 

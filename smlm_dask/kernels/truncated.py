@@ -40,6 +40,7 @@ LIMITS = (0.5, 1.0, 1.5)  # of the truncated means, in standard deviations above
 ROUNDS = ((2, 1), (1, 1), (2, 1))
 WIDTH = 512  # pixels per tile: long enough runs of a row; 200 frames of them in float32 fit the L2 cache
 UNROLL = 8
+AT_ONCE = 4  # frames, of which the extremes are taken
 MOST_LEFT = 0.5  # share of a step that the next may seem to be
 LEAST_SLOPE = 0.3  # of an estimate over its light, where its own noise follows it
 NEVER = 1e30  # a sample above every limit
@@ -217,9 +218,10 @@ def _stuck(
     if len(band) < FEWEST_STUCK:
         return np.empty(0, np.int64)
     first, middle, last = (band[len(band) * i // 2 - (i > 1)] for i in range(3))
+    few = np.flatnonzero((first == middle) & (first == last))
     with np.errstate(invalid="ignore"):
-        noisy = np.maximum(start - offset, 0) / gain + variance > LEAST_NOISE**2
-        few = np.flatnonzero((first == middle) & (first == last) & noisy)
+        noise2 = np.maximum(start[few] - offset[few], 0) / gain[few] + variance[few]
+        few = few[noise2 > LEAST_NOISE**2]
     return few[(band[:, few] == first[few]).all(axis=0)]
 
 
@@ -240,10 +242,14 @@ def _band_means(
     tile = np.empty((-(-frames // UNROLL), UNROLL, WIDTH), np.float32)
     levels, counts = np.empty((3, WIDTH), np.float32), np.empty((3, WIDTH), np.float32)
     base = np.empty(WIDTH, np.float32)
+    # Frames that are left out, and those there are not, stand for one that is used.
+    looked_at = np.full(tile.shape[0] * UNROLL, np.argmax(inverse != 0))
+    looked_at[:frames] = np.where(inverse != 0, np.arange(frames), looked_at[:frames])
     for first in range(0, pixels, WIDTH):
         part = slice(first, min(first + WIDTH, pixels))
-        _cut(band, part, inverse, offset, start, base, tile)
-        _leave_out(band, part, inverse, least, most, tile, used)
+        ends = np.empty((2, part.stop - first), band.dtype)
+        _cut(band, part, inverse, looked_at, offset, start, base, tile, ends)
+        _leave_out(band, part, inverse, least, most, ends, tile, used)
         levels[:] = 0
         own = _Noise(
             noise.shot[part], noise.floor[part], noise.gain[part], noise.node[part], noise.tail
@@ -297,46 +303,66 @@ def _cut(
     band: Array,
     part: slice,
     inverse: Array,
+    looked_at: Array,
     offset: Array,
     start: Array,
     base: Array,
     tile: Array,
+    ends: Array,
 ) -> None:
-    """Lower ends of the steps of a tile's samples, less where its light starts from."""
+    """Lower ends of the steps of a tile's samples, less where its light starts from.
+
+    The extremes of its samples go to `ends`, while they are near: in a second reading they cost three
+    times as much.
+    """
     low, half = offset[part].copy(), np.float32(0.5)
     begin = start[part] - low
-    tile[-1] = NEVER  # fills the last step
-    for t in range(band.shape[0]):
-        source, scale = band[t, part], inverse[t]
-        target = tile[t // UNROLL, t % UNROLL]
-        for j in range(source.size):
-            target[j] = (np.float32(source[j]) - low[j]) * scale - (begin[j] + half)
-        if scale == 0:
-            target[:] = NEVER
     base[: begin.size] = begin
+    ends[:] = band[looked_at[0], part]
+    for b in range(tile.shape[0]):
+        for i in range(UNROLL):
+            t, target = b * UNROLL + i, tile[b, i]
+            scale = inverse[t] if t < band.shape[0] else np.float32(0)
+            if scale == 0:
+                target[:] = NEVER  # a frame without light, or what fills the last step
+                continue
+            source = band[t, part]
+            for j in range(source.size):
+                target[j] = (np.float32(source[j]) - low[j]) * scale - (begin[j] + half)
+        for i in range(b * UNROLL, (b + 1) * UNROLL, AT_ONCE):
+            _extremes(band, looked_at[i : i + AT_ONCE], part, ends)
+
+
+@njit(nogil=True, cache=True, error_model="numpy")
+def _extremes(band: Array, frames: Array, part: slice, ends: Array) -> None:
+    a, b, c, d = frames[0], frames[1], frames[2], frames[3]
+    first, second, third, fourth = band[a, part], band[b, part], band[c, part], band[d, part]
+    for j in range(first.size):
+        low, high = ends[0, j], ends[1, j]
+        for x in (first[j], second[j], third[j], fourth[j]):
+            low, high = min(low, x), max(high, x)
+        ends[0, j], ends[1, j] = low, high
 
 
 @njit(nogil=True, cache=True, error_model="numpy")
 def _leave_out(
-    band: Array, part: slice, inverse: Array, least: Array, most: Any, tile: Array, used: Array
+    band: Array,
+    part: slice,
+    inverse: Array,
+    least: Array,
+    most: Any,
+    ends: Array,
+    tile: Array,
+    used: Array,
 ) -> None:
     """Put samples that are none out of reach, and count the others.
 
-    Few pixels have any: they are found by their extremes, which takes a hundredth of the time.
+    Few pixels have any: their extremes tell.
     """
-    low, high = band[0, part].copy(), band[0, part].copy()
-    used[:] = 0
-    for t in range(band.shape[0]):
-        source = band[t, part]
-        if inverse[t] == 0:
-            continue
-        used += np.float32(1)
-        for j in range(source.size):
-            low[j] = min(low[j], source[j])
-            high[j] = max(high[j], source[j])
-    for j in range(low.size):
+    used[:] = np.sum(inverse != 0)
+    for j in range(part.stop - part.start):
         floor = least[part.start + j]
-        if np.float32(low[j]) >= floor and np.float32(high[j]) < most:
+        if np.float32(ends[0, j]) >= floor and np.float32(ends[1, j]) < most:
             continue
         for t in range(band.shape[0]):
             x = np.float32(band[t, part.start + j])
@@ -482,10 +508,14 @@ def _write(
     _noise(base[:pixels] + levels[last, :pixels], own, low)
     _noise(base[:pixels] + levels[2, :pixels], own, high)
     down, up = np.float32(LEVERS[0]), np.float32(LEVERS[2])
+    fewest, one, zero = np.float32(LEAST_USED * frames), np.float32(1), np.float32(0)
+    bottom, top, count = levels[0], levels[2], counts[1]
+    first, rise, rest = out[0], out[1], out[2]
     for j in range(pixels):
-        out[0, j] = light[j]
-        s, bottom, top = noise[j], levels[0, j], levels[2, j]
-        out[1, j] = (top + up * (s - high[j])) - (bottom + down * (s - low[j]))
-        out[2, j] = 1 - counts[1, j] / (used[j] * share[j]) + 0 * light[j]
-        if used[j] < np.float32(LEAST_USED) * frames:
-            out[:, j] = np.nan
+        first[j] = light[j] if used[j] >= fewest else np.float32(np.nan)
+    for j in range(pixels):
+        s = noise[j]
+        step = (top[j] + up * (s - high[j])) - (bottom[j] + down * (s - low[j]))
+        rise[j] = step + zero * first[j]
+    for j in range(pixels):
+        rest[j] = one - count[j] / (used[j] * share[j]) + zero * first[j]

@@ -8,10 +8,11 @@ from collections.abc import Mapping
 from typing import Any
 
 import numpy as np
+from dask.utils import parse_bytes
 
 from smlm_dask.errors import ParameterError
 
-__all__ = ["choice", "chunk_sizes", "flag", "number", "pair", "shown", "whole_number"]
+__all__ = ["choice", "chunk_sizes", "flag", "number", "pair", "shown", "size", "whole_number"]
 
 LONGEST = 200  # characters of a wrong value in a message
 
@@ -77,6 +78,17 @@ def whole_number(
             fix=fix or f"check {name}",
         )
     return int(value)
+
+
+def size(name: str, value: Any) -> int:
+    """``value``, a number or words like "2 GB", as bytes, or a ``ParameterError``."""
+    try:
+        found = 0 if isinstance(value, bool) else int(parse_bytes(value))
+    except (AttributeError, OverflowError, TypeError, ValueError):
+        found = 0
+    if found <= 0:
+        raise ParameterError(name, got=shown(value), wanted="a size", fix=f'{name}="4 GB"')
+    return found
 
 
 def is_whole(value: Any) -> bool:

@@ -7,12 +7,11 @@ from typing import Any
 
 import dask
 from dask.system import CPU_COUNT
-from dask.utils import parse_bytes
 from distributed import Client, LocalCluster, Security
 from distributed.system import MEMORY_LIMIT
 
 from smlm_dask._graph.faults import explained
-from smlm_dask.check import flag, shown, whole_number
+from smlm_dask.check import flag, shown, size, whole_number
 from smlm_dask.errors import ClusterError, ParameterError
 
 __all__ = ["cluster"]
@@ -85,11 +84,12 @@ def cluster(
     if not (_is_loopback(host) or credentials.require_encryption or flag("insecure", insecure)):
         raise _unprotected(host)
     patience = {key: dask.config.get(key, None) or value for key, value in PATIENCE.items()}
+    share = int(MEMORY_LIMIT * SHARE / workers)
     with dask.config.set(patience):
         return _start(
             n_workers=workers,
             threads_per_worker=threads,
-            memory_limit=_memory(memory, workers),
+            memory_limit=share if memory is None else size("memory", memory),
             host=host,
             dashboard_address=f"{LOOPBACK}:0",
             worker_dashboard_address=f"{LOOPBACK}:0",
@@ -131,19 +131,6 @@ def _start(**settings: Any) -> Client:
             wanted="processes of their own that import your script",
             fix='in a script, call it under: if __name__ == "__main__":',
         ) from error
-
-
-def _memory(memory: int | str | None, workers: int) -> int:
-    """Bytes of each worker."""
-    try:
-        size = int(MEMORY_LIMIT * SHARE / workers if memory is None else parse_bytes(memory))
-    except (AttributeError, OverflowError, TypeError, ValueError):
-        size = 0
-    if size <= 0:
-        raise ParameterError(
-            "memory", got=shown(memory), wanted="the bytes of a worker", fix='memory="4 GB"'
-        )
-    return size
 
 
 def _credentials(security: Security | bool) -> Security:

@@ -118,7 +118,7 @@ def _frames(movie: xr.DataArray, table: pd.DataFrame) -> NDArray[np.int64]:
         raise TableError(
             "column 'frame'",
             got=f"{(place < 0).sum()} frames outside the movie, first row {row}: {table['frame'].iloc[row]}",
-            wanted=f"frames from {int(movie.frame[0])} to {int(movie.frame[-1])}",
-            fix="count frames from 0, or select the rows of this movie",
+            wanted=f"frames of the movie, {int(movie.frame[0])} to {int(movie.frame[-1])}",
+            fix='count frames from 0, or select rows: table[table["frame"].isin(movie.frame)]',
         )
     return np.asarray(place, np.int64)

@@ -13,10 +13,10 @@ from typing import Any
 import dask
 import xarray as xr
 from dask.system import CPU_COUNT
-from dask.utils import format_bytes, parse_bytes
+from dask.utils import format_bytes
 
 from smlm_dask import _graph
-from smlm_dask.check import shown, whole_number
+from smlm_dask.check import shown, size, whole_number
 from smlm_dask.errors import MemoryLimitError, ParameterError
 
 __all__ = ["Plan", "plan"]
@@ -245,22 +245,9 @@ def _threads() -> int:
 def _room(memory_limit: str | float | None) -> int:
     """Bytes for a computation in a worker process, beside its libraries."""
     if memory_limit is not None:
-        return _size(memory_limit) - LIBRARIES
+        return size("memory_limit", memory_limit) - LIBRARIES
     limits = [int(w["memory_limit"]) for w in _workers() if w["memory_limit"]]
     return min(limits) - LIBRARIES if limits else _free()
-
-
-def _size(memory_limit: str | float) -> int:
-    try:
-        good = not isinstance(memory_limit, bool)
-        size = parse_bytes(memory_limit) if good and memory_limit else -1
-    except (AttributeError, TypeError, ValueError, OverflowError):
-        size = -1
-    if size <= 0:
-        raise ParameterError(
-            "memory_limit", got=shown(memory_limit), wanted="a size", fix='memory_limit="2 GB"'
-        )
-    return int(size)
 
 
 def _free() -> int:

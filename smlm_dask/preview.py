@@ -36,8 +36,8 @@ def preview(movie: xr.DataArray, /, *, every: int = 10, window: int = 200) -> xr
     xarray.DataArray
         A movie of about ``1 / every`` of the frames, which keep their numbers and times. Numbers that a
         block finds in it are those of a movie with these frames: a gain has an error ``sqrt(every)`` times
-        as large, a background has no windows in between, and emitters of frames that were left out are
-        ``outside``.
+        as large, a background has no windows in between. Of a table of emitters take the rows of its frames:
+        ``table[table["frame"].isin(first.frame)]``.
 
     Raises
     ------

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import numpy as np
+import pandas as pd
 import pytest
 import xarray as xr
 
 import smlm_dask as smlm
-from smlm_dask.errors import MovieError, ParameterError
+from smlm_dask.errors import MovieError, ParameterError, TableError
 from tests import laws
 
 EVERY = 3
@@ -51,6 +52,21 @@ def test_blocks_take_it_as_a_movie_of_these_frames(name: str) -> None:
     assert found.keys() == wanted.keys()
     for key, value in wanted.items():
         np.testing.assert_array_equal(found[key], value, err_msg=key)
+
+
+def test_rows_of_frames_that_were_left_out_are_refused() -> None:
+    movie = smlm.as_movie(
+        np.random.default_rng(1).poisson(100, (1200, 16, 16)).astype("u2"), pixel_size=100
+    )
+    taken = smlm.preview(movie, every=2)
+    table = pd.DataFrame({"frame": [5, 300, 401], "x": 800.0, "y": 700.0, "background": 90.0})
+    known = {"camera": {"gain": 1, "offset": 0, "variance": 1}, "psf": {"sigma": 130}}
+    with pytest.raises(TableError, match=r"first row 1: 300; wanted .*isin\(movie.frame\)"):
+        smlm.integrate_photons(taken, table, **known)  # type: ignore[arg-type]
+    rows = table[table["frame"].isin(taken.frame)]
+    found, wanted = (smlm.integrate_photons(m, rows, **known) for m in (taken, movie))  # type: ignore[arg-type]
+    np.testing.assert_array_equal(found.photons, wanted.photons)
+    assert np.isfinite(found.photons).all()
 
 
 def test_all_of_a_short_movie() -> None:

@@ -83,7 +83,9 @@ def whole_number(
 def size(name: str, value: Any) -> int:
     """``value``, a number or words like "2 GB", as bytes, or a ``ParameterError``."""
     try:
-        found = 0 if isinstance(value, bool) else int(parse_bytes(value))
+        # For dask no words are one byte.
+        told = not isinstance(value, bool) and str(value).strip()
+        found = int(parse_bytes(value)) if told else 0
     except (AttributeError, OverflowError, TypeError, ValueError):
         found = 0
     if found <= 0:

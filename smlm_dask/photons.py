@@ -41,6 +41,7 @@ WINDOWS = ("window_start", "window_stop", "series_used")
 SPLINE = ("knots_y", "knots_x", "knots_z", "coefficients")
 SUMS = ("weighted", "border", "border-padded")
 SMALLEST_FREE = 9  # pixels: a 7 x 7 crop without known background is 16 to 56 % noisier
+CALIBRATION = "pass a number, or a Dataset as from as_camera or as_psf"
 
 
 def integrate_photons(
@@ -525,7 +526,7 @@ def _scalar(source: Calibration, name: str, default: float | None = None) -> Any
         name,
         got=f"dims {source[name].dims}" if name in source else f"a Dataset of {list(source)}",
         wanted=f"one number {name}",
-        fix=f"pass a Dataset with a scalar {name}, e.g. from as_camera or as_psf",
+        fix=CALIBRATION,
     )
 
 
@@ -533,7 +534,8 @@ def _number(name: str, value: Any, may_lack: bool) -> float:
     value = _plain(value)
     if may_lack and isinstance(value, float) and np.isnan(value):
         return value
-    return number(name, value, above=-np.inf if name in ("theta", "offset") else 0)
+    above = -np.inf if name in ("theta", "offset") else 0
+    return number(name, value, above=above, fix=CALIBRATION)
 
 
 def _most_passes(*sources: object) -> int:

@@ -60,7 +60,7 @@ def test_rows_of_frames_that_were_left_out_are_refused() -> None:
     )
     taken = smlm.preview(movie, every=2)
     table = pd.DataFrame({"frame": [5, 300, 401], "x": 800.0, "y": 700.0, "background": 90.0})
-    known = {"camera": {"gain": 1, "offset": 0, "variance": 1}, "psf": {"sigma": 130}}
+    known = {"camera": smlm.as_camera(1, offset=0, variance=1), "psf": smlm.as_psf(130)}
     with pytest.raises(TableError, match=r"first row 1: 300; wanted .*isin\(movie.frame\)"):
         smlm.integrate_photons(taken, table, **known)  # type: ignore[arg-type]
     rows = table[table["frame"].isin(taken.frame)]

@@ -24,7 +24,7 @@ from reading import PIXEL_SIZE, frames
 import smlm_dask as smlm
 from smlm_dask.shards import INNER_FRAMES, INNER_PIXELS, LEVEL
 
-TURNS, TIMES = 5, 4  # turns; how often the movie of the reading benchmark is repeated
+TURNS, TIMES = 5, 2  # turns; how often the movie of the reading benchmark is repeated
 GATE = 0.8
 
 

@@ -25,13 +25,13 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from picasso import io as picasso_io
 
-from smlm_dask.errors import MovieError, ParameterError, PixelSizeError
+from smlm_dask.errors import MovieError, ParameterError, PixelSizeError, SourceCorruptError
 from smlm_dask.movie import open_movie
 from smlm_dask.readers import SmlmBackend, open_reader
 from smlm_dask.readers.backend import formats
 from smlm_dask.readers.chunks import default_chunks
 from smlm_dask.readers.lazy import MovieArray
-from smlm_dask.readers.raw import RawFrames
+from smlm_dask.readers.raw import RawFrames, raw_frames
 from smlm_dask.readers.reader import Joined
 from smlm_dask.readers.tiff import TiffFrames
 
@@ -270,6 +270,22 @@ def test_uncompressed_pages_need_no_decoder(files, name):
     decoded = {"compressed", "lzw", "strips", "tiles", "shaped_zlib", "imagej_zlib", "zlib.ome"}
     kind = TiffFrames if name.removesuffix(".tif") in decoded else RawFrames | Joined
     assert isinstance(open_reader(files / name), kind)
+
+
+@pytest.mark.parametrize("most", [1, 500, 2**28])
+@pytest.mark.parametrize("rows", [slice(0, 5), slice(1, 4)])
+def test_raw_frames_are_read_in_runs(tmp_path, monkeypatch, most, rows):
+    monkeypatch.setattr("smlm_dask.readers.raw.MOST_AT_ONCE", most)
+    values = np.random.default_rng(0).integers(0, 9, (12, 5, 8)).astype("u2")
+    path = tmp_path / "movie.raw"
+    path.write_bytes(b"head" + values[:7].tobytes() + b"between" + values[7:].tobytes())
+    starts = 4 + np.arange(12) * 80 + 7 * (np.arange(12) >= 7)
+    reader = raw_frames(str(path), (5, 8), np.dtype("u2"), starts)
+    found = reader.read(slice(2, 11), rows, slice(0, 8))
+    np.testing.assert_array_equal(found, values[2:11, rows])
+    path.write_bytes(path.read_bytes()[: 4 + 10 * 80 + 7 - 1])
+    with pytest.raises(SourceCorruptError, match="the end of the file inside frame 9"):
+        reader.read(slice(2, 11), slice(0, 5), slice(0, 8))
 
 
 def test_far_frames_of_a_list_are_read_apart(files):

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import math
 import zlib
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
+from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
@@ -18,6 +19,8 @@ from smlm_dask.readers.axes import page_numbers
 from smlm_dask.readers.reader import Metadata, Reader
 
 __all__ = ["RawFrames", "file_size", "pack", "raw_frames", "raw_stack", "unpack"]
+
+MOST_AT_ONCE = 2**28  # bytes: a system reads no more than 2 GiB in one call
 
 
 def file_size(path: str) -> int:
@@ -54,11 +57,14 @@ class RawFrames(Reader):
         starts = unpack(self.table)[frames]
         row = self.shape[2] * self.stored.itemsize
         block = np.empty((starts.size, max(0, y.stop - y.start), self.shape[2]), self.stored)
+        size = block[0].nbytes if len(block) else 0
         with Path(self.path).open("rb", buffering=0) as file:
-            for rows, start in zip(block, starts.tolist(), strict=True):
-                file.seek(start + y.start * row)
-                if file.readinto(rows) != rows.nbytes:
-                    raise self._short(start)
+            for run in _runs(starts, size):
+                rows: Any = block[run]
+                file.seek(int(starts[run.start]) + y.start * row)
+                got = file.readinto(rows)
+                if got != rows.nbytes:
+                    raise self._short(int(starts[run.start + got // size]))
         return np.ascontiguousarray(block[:, :: y.step, x], self.dtype)
 
     def _short(self, start: int) -> SourceCorruptError:
@@ -69,6 +75,15 @@ class RawFrames(Reader):
             wanted=f"{self.shape[0]} frames",
             fix="the file has changed since it was opened: copy it again and open it again",
         )
+
+
+def _runs(starts: NDArray[np.int64], size: int) -> Iterator[slice]:
+    """Frames of ``size`` bytes that follow each other in the file: one call reads them all."""
+    most = max(1, MOST_AT_ONCE // max(size, 1))
+    apart = np.diff(starts) != size
+    apart[most - 1 :: most] = True
+    ends = np.append(np.flatnonzero(apart) + 1, len(starts))
+    return (slice(a, b) for a, b in pairwise([0, *ends.tolist()]) if a < b)
 
 
 def raw_frames(

@@ -210,11 +210,13 @@ def _lines(parts: Doubles) -> tuple[Doubles, Doubles]:
 def _answers(parts: Doubles, known: Known, share: float) -> dict[str, Doubles]:
     """All that follows from the bins, for each group.
 
-    Of the slope ``share`` times the difference of the filters is taken: 0 is the smallest filter.
+    From each bin ``share`` times the difference of the filters is taken: 0 is the smallest filter. What
+    emitters leave in a bin goes by the square of their photons, and bends the line; taken from the slopes,
+    which weigh the bins each by its own line, a movie in fifty was refused more.
     """
-    slope, intercept = _lines(parts)
+    slope, _ = _lines(parts)
+    b, a = _lines(parts[0] - share * (parts[0] - parts[1]))
     with np.errstate(divide="ignore", invalid="ignore"):
-        b, a = (line[0] - share * (line[0] - line[1]) for line in (slope, intercept))
         return camera(b, a, known) | {"leak": slope[0] / slope[1] - 1}
 
 

@@ -50,7 +50,7 @@ MOST_ZEROS, MOST_DARK, FEW_ZEROS = 0.01, 0.0002, 4
 # errors, and this many times that of the pixels around it. Under emitters the median of few pairs goes
 # from none to much within a pixel: factors of 5 were seen there.
 HOT, HOT_ERRORS, ALONE = 0.25, 7, 8
-ROUNDS = 30  # of the reweighted line
+ROUNDS, STILL = 30, 1e-12  # of the reweighted line, six as a rule; change of a slope that ends them
 _LEAKS = np.array([[rim.emitter_leak(s, np.array(taps)) for s in WIDTHS] for taps in TAPS.values()])
 _LEAK_RATIOS, _RING_RATIOS = _LEAKS[0] / _LEAKS[1], np.array([rim.ring_ratio(s) for s in WIDTHS])
 COLUMNS_OF = ((0, 3, 4), (0, 5, 6))  # count, light and variance of each filter
@@ -197,13 +197,16 @@ def _lines(parts: Doubles) -> tuple[Doubles, Doubles]:
     z, v = z / filled, v / filled
     least = 0.05 * np.average(v, axis=-1, weights=n, keepdims=True) + 1e-30
     model = v.mean(axis=-1, keepdims=True)
+    slope = np.zeros_like(model)
     for _ in range(ROUNDS):
-        weight = n / np.maximum(model, least) ** 2
+        before, weight = slope, n / np.maximum(model, least) ** 2
         weight = weight / weight.sum(axis=-1, keepdims=True)
         at, level = ((weight * a).sum(axis=-1, keepdims=True) for a in (z, v))
         spread = (weight * (z - at) ** 2).sum(axis=-1, keepdims=True)
         slope = (weight * (z - at) * v).sum(axis=-1, keepdims=True) / np.maximum(spread, 1e-30)
         model = level + slope * (z - at)
+        if (abs(slope - before) <= STILL * abs(slope)).all():
+            break
     return slope[..., 0], (level - slope * at)[..., 0]
 
 
@@ -214,8 +217,10 @@ def _answers(parts: Doubles, known: Known, share: float) -> dict[str, Doubles]:
     emitters leave in a bin goes by the square of their photons, and bends the line; taken from the slopes,
     which weigh the bins each by its own line, a movie in fifty was refused more.
     """
-    slope, _ = _lines(parts)
-    b, a = _lines(parts[0] - share * (parts[0] - parts[1]))
+    slope, intercept = _lines(parts)
+    b, a = slope[0], intercept[0]
+    if share:
+        b, a = _lines(parts[0] - share * (parts[0] - parts[1]))
     with np.errstate(divide="ignore", invalid="ignore"):
         return camera(b, a, known) | {"leak": slope[0] / slope[1] - 1}
 

@@ -125,25 +125,35 @@ def pair_variance(distance: Frames, overlap: bool = False) -> Doubles:
 
 
 def _interval_median(distance: Frames) -> Doubles:
-    middle = median(distance).astype("f4")
-    below, at = np.zeros((2, *middle.shape))
-    _count(distance, middle, below, at)
-    share = (len(distance) / 2 - below) / np.maximum(at, 1)
-    # Zero is the interval from 0 to 1/2 when signs are dropped; between two samples there is none.
-    inside = np.where(middle > 0, middle - 0.5 + share, share / 2)
-    return np.asarray(np.where(at > 0, inside, middle), "f8")
+    out = np.empty(distance.shape[1:])
+    _middle_of_intervals(distance, median(distance).astype("f4"), out)
+    return out
 
 
 @njit(nogil=True, cache=True)
-def _count(distance, middle, below, at):  # type: ignore[no-untyped-def]
-    """How many samples of each pixel are below the middle one, and how many are equal to it."""
-    for y in range(distance.shape[1]):
-        row, under, same = middle[y], below[y], at[y]
+def _middle_of_intervals(distance, middle, out):  # type: ignore[no-untyped-def]
+    """Where half of the intervals of the samples lie below, by the interval that the median is in."""
+    half, width = np.float32(len(distance) / 2), out.shape[1]
+    below, at = np.empty(width, np.int32), np.empty(width, np.int32)
+    for y in range(out.shape[0]):
+        below[:], at[:] = 0, 0
         for n in range(distance.shape[0]):
-            samples = distance[n, y]
-            for x in range(row.size):
-                under[x] += samples[x] < row[x]
-                same[x] += samples[x] == row[x]
+            _count(distance[n, y], middle[y], below, at)
+        for x in range(width):
+            m = np.float64(middle[y, x])
+            share = (half - below[x]) / max(at[x], 1)
+            # Zero is the interval from 0 to 1/2 when signs are dropped; between two samples there is none.
+            inside = m - 0.5 + share if m > 0 else share / 2
+            out[y, x] = inside if at[x] > 0 else m
+
+
+@njit(nogil=True, cache=True)
+def _count(samples, middle, below, at):  # type: ignore[no-untyped-def]
+    """Add which samples of a row are below the middle one, and which are equal to it."""
+    for x in range(below.size):
+        sample = np.float32(samples[x])
+        below[x] += sample < middle[x]
+        at[x] += sample == middle[x]
 
 
 def variance_error(pairs: float) -> float:

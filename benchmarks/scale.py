@@ -1,10 +1,13 @@
 """Blocks on movies of any size: seconds and peak memory, each in a process of its own.
 
     python benchmarks/scale.py [--size 512] [--frames 2000 190000] [--threads 2] [--cases gain psf]
+    python benchmarks/scale.py --write movie.zarr --frames 190000       # the movie as a file
+    python benchmarks/scale.py --file movie.zarr [--workers 1 2 4]      # read from there, by worker processes
     python benchmarks/scale.py --graph          # a movie of a terabyte: the graph alone
 
-The movie is 400 simulated frames over and over, so that it needs no disk and no decoding; what is computed is
-thrown away. ``peak`` is of the whole process, imports and compiled kernels included.
+The movie is 400 simulated frames over and over; without a file it needs no disk and no decoding. What is
+computed is thrown away. ``peak`` is of the whole process, imports and compiled kernels included; of workers
+the largest.
 """
 
 from __future__ import annotations
@@ -15,6 +18,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable
+from itertools import product
 from pathlib import Path
 from typing import Any
 
@@ -44,7 +48,7 @@ class Repeated:
         return "repeated", self.shape
 
     def __getitem__(self, box: tuple[slice, ...]) -> Any:
-        places = np.arange(*box[0].indices(self.shape[0])) % BASE
+        places = np.arange(self.shape[0])[box[0]] % BASE
         return self.frames[places, box[1], box[2]]
 
 
@@ -108,42 +112,76 @@ def compute(name: str, movie: xr.DataArray) -> None:
     )
 
 
-def one(name: str, count: int, size: int, threads: int) -> dict[str, Any]:
-    """In this process: once to compile, and once to measure."""
-    with dask.config.set(scheduler="threads", num_workers=threads):
-        frames = frames_of(size)
-        compute(name, movie_of(frames, 2 * BASE))
-        begin, worked = time.perf_counter(), time.process_time()
-        compute(name, movie_of(frames, count))
-        seconds, cpu = time.perf_counter() - begin, time.process_time() - worked
-    lines = Path("/proc/self/status").read_text().splitlines()
-    peak = next(int(line.split()[1]) for line in lines if line.startswith("VmHWM"))
+def one(name: str, count: int, size: int, threads: int, file: str, workers: int) -> dict[str, Any]:
+    """In this process, or in workers of it: once to compile, and once to measure."""
+    client = smlm.cluster(workers=workers, threads=threads) if workers else None
+    with dask.config.set({} if client else {"scheduler": "threads", "num_workers": threads}):
+        frames = None if file else frames_of(size)
+        movie = smlm.open_movie(file) if file else movie_of(frames, max(count, 2 * BASE))
+        compute(name, movie[: 2 * BASE])
+        movie = movie[:count]
+        begin, worked = time.perf_counter(), cpu(client)
+        compute(name, movie)
+        seconds, spent = time.perf_counter() - begin, cpu(client) - worked
+        peak = max(client.run(peak_bytes).values()) if client else peak_bytes()
+    if client:
+        client.close()
     return {
         "block": name,
-        "frames": count,
-        "GB": count * size * size * 2 / 1e9,
+        "frames": len(movie),
+        "GB": movie.nbytes / 1e9,
+        "workers": workers,
         "threads": threads,
         "s": seconds,
-        "cpu us / frame": cpu / count * 1e6,
-        "GB / s": count * size * size * 2 / 1e9 / seconds,
-        "peak GiB": peak / 2**20,
+        "cpu us / frame": spent / len(movie) * 1e6,
+        "GB / s": movie.nbytes / 1e9 / seconds,
+        "peak GiB": peak / 2**30,
     }
 
 
+def cpu(client: Any) -> float:
+    """Seconds of CPU of this process, and of its workers."""
+    return time.process_time() + sum(client.run(time.process_time).values() if client else ())
+
+
+def peak_bytes() -> int:
+    lines = Path("/proc/self/status").read_text().splitlines()
+    return 1024 * next(int(line.split()[1]) for line in lines if line.startswith("VmHWM"))
+
+
+def write(path: str, count: int, size: int) -> None:
+    begin = time.perf_counter()
+    movie = movie_of(frames_of(size), count)
+    smlm.ingest(movie, path)
+    seconds = time.perf_counter() - begin
+    stored = sum(p.stat().st_size for p in Path(path).rglob("*") if p.is_file())
+    print(f"{movie.nbytes / 1e9:.1f} GB in {seconds:.0f} s, {stored / 1e9:.1f} GB stored", end=", ")
+    print(f"peak {peak_bytes() / 2**30:.2f} GiB")
+
+
 def graphs() -> list[dict[str, Any]]:
-    """What the graph of a terabyte costs before anything is computed."""
+    """What the graph of a terabyte costs before anything is computed: seconds of CPU."""
     table = []
     movie = movie_of(np.zeros((BASE, 160, 160), "u2"), TERA * WINDOW)
     for name, block in CASES.items():
         if "photons" in name:  # a table of ten million rows is another question
             continue
-        begin = time.perf_counter()
-        wanted = arrays(block(movie))
-        built = time.perf_counter() - begin
-        tasks = sum(len(layer) for layer in _layers(wanted).values())
+        begin = time.process_time()
+        result = block(movie)
+        built = time.process_time()
+        told = smlm.plan(result, threads=2, memory_limit="100 GB")
+        seconds = built - begin, time.process_time() - built
         table.append(
-            {"block": name, "build s": built, "us / chunk": built / TERA * 1e6, "tasks": tasks}
+            {
+                "block": name,
+                "build s": seconds[0],
+                "plan s": seconds[1],
+                "us / chunk": sum(seconds) / TERA * 1e6,
+                "tasks": sum(len(layer) for layer in _layers(arrays(result)).values()),
+                "told GiB": told.memory / 2**30,
+            }
         )
+        print(table[-1], file=sys.stderr, flush=True)
     return table
 
 
@@ -158,24 +196,29 @@ def main() -> None:
     parser.add_argument("--threads", type=int, nargs="*", default=[2])
     parser.add_argument("--cases", nargs="*", default=list(CASES))
     parser.add_argument("--graph", action="store_true")
-    parser.add_argument("--one", nargs=4)
+    parser.add_argument("--write")
+    parser.add_argument("--file", default="")
+    parser.add_argument("--workers", type=int, nargs="*", default=[0])
+    parser.add_argument("--one", nargs=6)
     known = parser.parse_args()
     if known.one:
-        name, *numbers = known.one
-        print(json.dumps(one(name, *map(int, numbers))))
+        name, count, size, threads, file, workers = known.one
+        print(json.dumps(one(name, int(count), int(size), int(threads), file, int(workers))))
+        return
+    if known.write:
+        write(known.write, max(known.frames), known.size)
         return
     if known.graph:
         show(graphs())
         return
     table = []
-    for name in known.cases:
-        for threads in known.threads:
-            for count in known.frames:
-                numbers = map(str, (count, known.size, threads))
-                command = [sys.executable, "-W", "ignore", __file__, "--one", name, *numbers]
-                done = subprocess.run(command, capture_output=True, text=True, check=True)
-                table.append(json.loads(done.stdout.splitlines()[-1]))
-                print(table[-1], file=sys.stderr, flush=True)
+    for case in product(known.cases, known.workers, known.threads, known.frames):
+        name, workers, threads, count = case
+        words = name, count, known.size, threads, known.file, workers
+        command = [sys.executable, "-W", "ignore", __file__, "--one", *map(str, words)]
+        done = subprocess.run(command, capture_output=True, text=True, check=True)
+        table.append(json.loads(done.stdout.splitlines()[-1]))
+        print(table[-1], file=sys.stderr, flush=True)
     show(table)
 
 

@@ -1,6 +1,6 @@
 """Run the benchmarks and write their tables to docs/performance.md, with date, commit and machine.
 
-python benchmarks/report.py [selection smooth psf photons background blocks guards reading ingesting]
+python benchmarks/report.py [selection smooth gain psf photons background blocks guards reading ingesting]
 """
 
 from __future__ import annotations
@@ -19,6 +19,7 @@ ROOT = Path(__file__).parents[1]
 PAGES = {
     "selection": "Median, MAD and rank over frames: ns per sample",
     "smooth": "Gaussian mean: ns per pixel, uint16 in, float32 out",
+    "gain": "Gain: ns per sample, beside median and MAD of the same movie",
     "psf": "Autocorrelation: ns per pixel",
     "photons": "Photons: ns per crop of 11 x 11",
     "background": "Truncated means: ns per sample, beside the median of the same windows",

@@ -215,7 +215,7 @@ def _answers(parts: Doubles, known: Known, share: float) -> dict[str, Doubles]:
 
     From each bin ``share`` times the difference of the filters is taken: 0 is the smallest filter. What
     emitters leave in a bin goes by the square of their photons, and bends the line; taken from the slopes,
-    which weigh the bins each by its own line, a movie in fifty was refused more.
+    which weigh the bins each by its own line, one movie more in fifty was refused.
     """
     slope, intercept = _lines(parts)
     b, a = slope[0], intercept[0]

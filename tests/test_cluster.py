@@ -259,10 +259,17 @@ def kill_some(times: int, seed: int, over: threading.Event) -> None:
     """Kill workers of this process at random moments, also those that have hardly started."""
     rng = random.Random(seed)
     while times and not over.wait(rng.expovariate(1 / 1.5)):
-        workers = [p for p in psutil.Process().children() if "spawn_main" in " ".join(p.cmdline())]
+        workers = [p for p in psutil.Process().children() if is_worker(p)]
         if workers:
             rng.choice(workers).kill()
             times -= 1
+
+
+def is_worker(process: psutil.Process) -> bool:
+    try:
+        return "spawn_main" in " ".join(process.cmdline())
+    except psutil.Error:  # it has just died
+        return False
 
 
 @pytest.mark.nightly

@@ -336,6 +336,19 @@ def ring_sums(inner, outer):
     return np.tile([45.0, 26.1, 14.04, 45 * (1 + inner), 45 * (1 + outer)], (corner.GROUPS, 1))
 
 
+def test_light_that_bends_the_line_is_taken_from_each_bin():
+    """Emitters leave the square of their light in the bins, with one filter four times as much."""
+    light, count, leaks = np.linspace(50, 300, 40), np.linspace(1000, 100, 40), (2e-3, 5e-4)
+    lines = [count * (light / GAIN + 9 + leak * light**2) for leak in leaks]
+    parts = np.stack([[[count, count * light, line]] for line in lines])
+    known = corner_line.Known(np.nan, np.nan, 1.0)
+    found = corner_line._answers(parts, known, leaks[0] / (leaks[0] - leaks[1]))
+    np.testing.assert_allclose(found["gain"], GAIN, rtol=1e-9)
+    np.testing.assert_allclose(found["intercept"], 9, rtol=1e-9)
+    assert found["leak"] > 0.1
+    assert corner_line._answers(parts, known, 0.0)["gain"] < 0.9 * GAIN
+
+
 def test_light_on_the_rings_decides_whether_a_leak_is_taken_away():
     share = corner_line._share
     assert share(ring_sums(0.2, 0.02)) == 0

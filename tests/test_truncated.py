@@ -152,6 +152,24 @@ def test_what_is_not_finite_is_nan(blinking):
     ).all()
 
 
+@pytest.mark.parametrize("frame", [0, 5, 102, 199])
+def test_samples_that_are_none_are_left_out(blinking, frame):
+    frames, light = blinking
+    start = (OFFSET + light / GAIN).astype("f4")
+    place = 7, 9
+    bright, full, dropped = frames.copy(), frames.copy(), frames.copy()
+    for samples, value in ((bright, 65534), (full, 65535), (dropped, 0)):
+        samples[frame, *place] = value
+    bright, full, dropped = (means(f, start=start) for f in (bright, full, dropped))
+    np.testing.assert_array_equal(dropped, full)
+    np.testing.assert_array_equal(full[:2], bright[:2])
+    # An emitter is on in one frame more; of a sample that is none nothing is known.
+    n = len(frames)
+    calm = n * (1 - bright[2][place])
+    np.testing.assert_allclose((n - 1) * (1 - full[2][place]), calm, rtol=1e-5)
+    assert bright[2][place] > full[2][place]
+
+
 def test_nothing_gives_nothing():
     assert truncated.truncated_means(
         np.empty((0, 3, 4), "u2"), np.ones(0), np.zeros((3, 4)), *CAMERA
